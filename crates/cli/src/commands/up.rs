@@ -1,0 +1,147 @@
+//! `marque up`: serve.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+
+use clap::{Args, ValueEnum};
+use resources::Duration;
+use url::Url;
+
+use crate::exit::Exit;
+use crate::telemetry;
+
+mod admin;
+mod announce;
+mod listeners;
+mod reload;
+mod serve;
+
+pub(crate) use serve::Stop;
+
+/// The arguments of `marque up`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct UpArgs {
+    /// Folders or files of resources, or an mcp.json; without any, the current folder
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Where to listen, instead of 127.0.0.1:8484
+    #[arg(long, value_name = "ADDR", conflicts_with = "stdio")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// The URL under which clients reach this program, where that is not the address it listens on
+    #[arg(long, value_name = "URL", conflicts_with = "stdio")]
+    pub(crate) public_url: Option<Url>,
+
+    /// Let toolsets with `access: Anonymous` be used from other machines without a credential
+    #[arg(long)]
+    pub(crate) allow_anonymous: bool,
+
+    /// Serve one client on stdin and stdout, as desktop hosts start their servers
+    #[arg(long)]
+    pub(crate) stdio: bool,
+
+    /// Which toolset to serve on stdin and stdout
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "default",
+        requires = "stdio"
+    )]
+    pub(crate) toolset: String,
+
+    /// A web origin whose pages may call this program; may be given several times
+    #[arg(long = "allowed-origin", value_name = "ORIGIN")]
+    pub(crate) allowed_origins: Vec<String>,
+
+    /// Where to answer /readyz and /livez with details, or `off`
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8485")]
+    pub(crate) admin: Admin,
+
+    /// How long calls may take to finish when the program is asked to stop
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(crate) drain_limit: Duration,
+
+    /// Keep serving the first configuration, whatever changes in the folder
+    #[arg(long)]
+    pub(crate) no_watch: bool,
+
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+
+    /// What to log: error, warn, info, debug or trace, also per part as in `info,gateway=debug`
+    #[arg(long, value_name = "LEVEL", env = "MARQUE_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  marque up                                       serve the current folder
+  marque up examples/quickstart                   serve the examples
+  marque up ~/.cursor/mcp.json                    serve what an editor is configured with
+  marque up servers.yaml --listen 127.0.0.1:9000
+  marque up servers.yaml --stdio                  be an MCP server for a desktop host
+
+Every toolset has a URL of its own, which is printed on stdout; toolset NAME is at /mcp/NAME.
+The folder is watched: a change is served at once, and a mistake keeps the old state serving.
+
+Exit codes: 0 stopped as asked, 1 the configuration has errors or an address is taken,
+2 wrong arguments.";
+
+/// Where the admin listener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admin {
+    /// Nowhere.
+    Off,
+    /// At this address.
+    At(SocketAddr),
+}
+
+impl FromStr for Admin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let address = text.parse();
+        address
+            .map(Self::At)
+            .map_err(|_| "expected an address such as 127.0.0.1:8485, or `off`".to_owned())
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line, for programs.
+    Json,
+}
+
+/// Serves until asked to stop.
+pub(crate) async fn run(mut args: UpArgs) -> Exit {
+    if args.paths.is_empty() {
+        args.paths.push(PathBuf::from("."));
+    }
+    if let Some(missing) = args.paths.iter().find(|path| !path.exists()) {
+        anstream::eprintln!("error: {}: no such file or folder", missing.display());
+        return Exit::Usage;
+    }
+    if let Err(reason) = telemetry::start(&args.log, args.log_format) {
+        anstream::eprintln!("error: --log {}: {reason}", args.log);
+        return Exit::Usage;
+    }
+    match serve::run(&args).await {
+        Ok(()) => Exit::Done,
+        Err(Stop::Findings(findings)) => {
+            findings.iter().for_each(|finding| anstream::eprintln!("{finding}"));
+            let errors = findings.iter().filter(|finding| finding.is_error()).count();
+            anstream::eprintln!("not started: {errors} error{}", if errors == 1 { "" } else { "s" });
+            Exit::Failed
+        }
+        Err(Stop::Reason(reason)) => Exit::internal(&reason),
+    }
+}

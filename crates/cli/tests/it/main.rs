@@ -1,0 +1,15 @@
+//! Runs the real program, against servers in this process where it needs one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod program;
+mod server;
+
+mod frame;
+mod outcomes;
+mod wire;
+mod with_sample;

@@ -1,0 +1,478 @@
+//! One way of talking to one server: a legacy session, or the stateless way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use protocol::json_rpc::{self, ErrorObject, Id, Message, Shape};
+use protocol::mcp::{Era, Version, headers};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::failure::UpstreamFailure;
+use crate::upstream::{
+    Answer, Duplex, Frames, Head, HttpLink, Program, open_legacy_sse, start_program,
+};
+
+/// How long a request of our own may take.
+pub(crate) const ASK_WAIT: Duration = Duration::from_secs(30);
+/// The longest answer to a request of our own, in bytes.
+pub(crate) const ASK_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// HTTP answer by which a server says that a legacy session is gone.
+const SESSION_GONE: u16 = 404;
+
+/// How a server is reached.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    /// Over Streamable HTTP.
+    Http(Arc<HttpLink>, url::Url),
+    /// Over the transport of 2024-11-05.
+    LegacySse(Arc<HttpLink>, url::Url),
+    /// As a child process.
+    Program(Arc<Program>),
+}
+
+/// What opens a legacy session.
+#[derive(Debug, Clone)]
+pub(crate) struct Hello {
+    /// The revision asked for.
+    pub(crate) version: Version,
+    /// The client's capabilities, raw JSON.
+    pub(crate) capabilities: String,
+    /// Who the client says it is, raw JSON.
+    pub(crate) client_info: String,
+}
+
+/// One message to a server, in the server's own words.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Our number for it.
+    pub(crate) id: u64,
+    /// All of it.
+    pub(crate) message: Bytes,
+    /// Its method.
+    pub(crate) method: &'static str,
+    /// The name or URI for `Mcp-Name`.
+    pub(crate) name: Option<HeaderValue>,
+    /// Mirrored arguments.
+    pub(crate) params: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// An open conversation.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    server: Arc<str>,
+    version: Version,
+    wire: Wire,
+    ids: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Wire {
+    /// The sender is only held: with it, the owner's receiver lives as long as the conversation.
+    Http {
+        link: Arc<HttpLink>,
+        session: Option<HeaderValue>,
+        _owner: mpsc::Sender<Bytes>,
+    },
+    Duplex(Duplex),
+}
+
+impl Conversation {
+    /// The stateless way: nothing is exchanged beforehand.
+    pub(crate) async fn modern(
+        server: Arc<str>,
+        way: &Way,
+        ids: Arc<AtomicU64>,
+        uncorrelated: mpsc::Sender<Bytes>,
+    ) -> Result<Self, UpstreamFailure> {
+        let wire = match way {
+            Way::Http(link, _) => Wire::Http {
+                link: link.clone(),
+                session: None,
+                _owner: uncorrelated,
+            },
+            Way::Program(program) => Wire::Duplex(start_program(program, uncorrelated).await?),
+            Way::LegacySse(..) => {
+                let reason = "it is reached over the transport of 2024-11-05".to_owned();
+                return Err(UpstreamFailure::OtherEra {
+                    server,
+                    era: Era::Modern.as_str(),
+                    reason,
+                });
+            }
+        };
+        Ok(Self {
+            server,
+            version: Version::NEWEST,
+            wire,
+            ids,
+        })
+    }
+
+    /// Opens a legacy session and returns the server's answer to `initialize`.
+    pub(crate) async fn legacy(
+        server: Arc<str>,
+        way: &Way,
+        ids: Arc<AtomicU64>,
+        hello: &Hello,
+        uncorrelated: mpsc::Sender<Bytes>,
+    ) -> Result<(Self, Message), UpstreamFailure> {
+        let wire = match way {
+            Way::Http(link, _) => Wire::Http {
+                link: link.clone(),
+                session: None,
+                _owner: uncorrelated,
+            },
+            Way::Program(program) => Wire::Duplex(start_program(program, uncorrelated).await?),
+            Way::LegacySse(link, base) => {
+                Wire::Duplex(open_legacy_sse(link, base, uncorrelated).await?)
+            }
+        };
+        let mut conversation = Self {
+            server,
+            version: hello.version,
+            wire,
+            ids,
+        };
+        let answer = timeout(ASK_WAIT, conversation.initialize(hello))
+            .await
+            .map_err(|_| conversation_silent(&conversation.server))??;
+        Ok((conversation, answer))
+    }
+
+    async fn initialize(&mut self, hello: &Hello) -> Result<Message, UpstreamFailure> {
+        let id = self.next_id();
+        let params = format!(
+            "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{}}}",
+            hello.version.as_str(),
+            hello.capabilities,
+            hello.client_info
+        );
+        let message = json_rpc::request(&Id::number(id), "initialize", &params);
+        let (session, answer) = match &self.wire {
+            Wire::Http { link, .. } => link.post_with_session(Head::default(), message).await?,
+            Wire::Duplex(duplex) => (
+                None,
+                Answer::Frames(Frames::Call(duplex.call(id, message, None).await?)),
+            ),
+        };
+        let answer = self.settle("initialize", id, answer).await?;
+        self.version = negotiated(&answer).ok_or_else(|| UpstreamFailure::Garbage {
+            server: self.server.clone(),
+            reason: "`initialize` was answered without a protocol version that Marque speaks"
+                .to_owned(),
+        })?;
+        if let Wire::Http { session: own, .. } = &mut self.wire {
+            *own = session;
+        }
+        self.notify("notifications/initialized", "{}").await?;
+        Ok(answer)
+    }
+
+    /// The revision spoken.
+    pub(crate) const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// A number for the next request, unique at this server.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the connection behind it has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.wire {
+            Wire::Http { .. } => false,
+            Wire::Duplex(duplex) => duplex.is_closed(),
+        }
+    }
+
+    /// Sends one request of a client.
+    pub(crate) async fn call(&self, outgoing: Outgoing) -> Result<Answer, UpstreamFailure> {
+        match &self.wire {
+            Wire::Http { link, session, .. } => {
+                let head = self.head(session.as_ref(), &outgoing);
+                match link.post(head, outgoing.message).await? {
+                    Answer::Failed {
+                        status: SESSION_GONE,
+                        ..
+                    } if session.is_some() => Err(UpstreamFailure::SessionLost {
+                        server: self.server.clone(),
+                    }),
+                    answer => Ok(answer),
+                }
+            }
+            Wire::Duplex(duplex) => {
+                // A modern client leaves by closing its stream; over a shared connection that must be said.
+                let cancel = (self.version.era() == Era::Modern).then(|| cancellation(outgoing.id));
+                let frames = duplex.call(outgoing.id, outgoing.message, cancel).await?;
+                Ok(Answer::Frames(Frames::Call(frames)))
+            }
+        }
+    }
+
+    fn head(&self, session: Option<&HeaderValue>, outgoing: &Outgoing) -> Head {
+        let version = Some(self.version);
+        if self.version.era() == Era::Legacy {
+            return Head {
+                version,
+                session: session.cloned(),
+                ..Head::default()
+            };
+        }
+        Head {
+            version,
+            session: None,
+            method: Some(HeaderValue::from_static(outgoing.method)),
+            name: outgoing.name.clone(),
+            params: outgoing.params.clone(),
+        }
+    }
+
+    /// Asks something for ourselves and waits for the result.
+    pub(crate) async fn ask(
+        &self,
+        method: &'static str,
+        params: &str,
+    ) -> Result<Message, UpstreamFailure> {
+        let id = self.next_id();
+        let params = if self.version.era() == Era::Modern {
+            modern_params(params)
+        } else {
+            params.to_owned()
+        };
+        let message = json_rpc::request(&Id::number(id), method, &params);
+        let outgoing = Outgoing {
+            id,
+            message,
+            method,
+            name: None,
+            params: Vec::new(),
+        };
+        let asked = async {
+            let answer = self.call(outgoing).await?;
+            self.settle(method, id, answer).await
+        };
+        timeout(ASK_WAIT, asked)
+            .await
+            .map_err(|_| conversation_silent(&self.server))?
+    }
+
+    /// Sends a notification.
+    pub(crate) async fn notify(&self, method: &str, params: &str) -> Result<(), UpstreamFailure> {
+        self.say(json_rpc::notification(method, params)).await
+    }
+
+    /// Sends a message that wants no answer: a notification, or an answer to the server's question.
+    pub(crate) async fn say(&self, message: Bytes) -> Result<(), UpstreamFailure> {
+        match &self.wire {
+            Wire::Http { link, session, .. } => {
+                let head = Head {
+                    version: Some(self.version),
+                    session: session.clone(),
+                    ..Head::default()
+                };
+                match link.post(head, message).await? {
+                    Answer::Failed { status, body } => Err(self.status(status, &body)),
+                    Answer::Json(_) | Answer::Frames(_) | Answer::Accepted => Ok(()),
+                }
+            }
+            Wire::Duplex(duplex) => duplex.send(message).await,
+        }
+    }
+
+    /// Tells a legacy server that nobody waits for request `id` any more.
+    pub(crate) async fn cancel(&self, id: u64) {
+        if let Err(failure) = self.say(cancellation(id)).await {
+            tracing::debug!(server = %self.server, %failure, "a cancellation could not be sent");
+        }
+    }
+
+    /// Opens the stream on which an HTTP server of the legacy era speaks up by itself.
+    ///
+    /// `None` for other wires: there, such messages come to the owner anyway.
+    pub(crate) async fn events(&self) -> Option<Result<Frames, UpstreamFailure>> {
+        let Wire::Http { link, session, .. } = &self.wire else {
+            return None;
+        };
+        let head = Head {
+            version: Some(self.version),
+            session: session.clone(),
+            ..Head::default()
+        };
+        Some(link.events(head).await)
+    }
+
+    /// Ends a legacy session at the server.
+    pub(crate) async fn end(&self) {
+        if let Wire::Http {
+            link,
+            session: Some(session),
+            ..
+        } = &self.wire
+        {
+            let head = Head {
+                version: Some(self.version),
+                session: Some(session.clone()),
+                ..Head::default()
+            };
+            link.end(&head).await;
+        }
+    }
+
+    /// Waits for the answer to request `id` and takes an error for a failure.
+    async fn settle(
+        &self,
+        method: &'static str,
+        id: u64,
+        answer: Answer,
+    ) -> Result<Message, UpstreamFailure> {
+        let bytes = match answer {
+            Answer::Json(body) => {
+                body.collect(ASK_BYTES_MAX)
+                    .await
+                    .map_err(|failure| UpstreamFailure::NoAnswer {
+                        server: self.server.clone(),
+                        reason: failure.to_string(),
+                    })?
+            }
+            Answer::Frames(frames) => return self.settle_frames(method, id, frames).await,
+            Answer::Accepted => {
+                return Err(self.garbage(format!("`{method}` was answered 202 without a result")));
+            }
+            Answer::Failed { status, body } => {
+                // A modern error comes with a 4xx status and a JSON-RPC body.
+                return match Message::parse(body.clone()) {
+                    Ok(message) if matches!(message.shape, Shape::Error(_)) => {
+                        Err(self.refused(method, &message))
+                    }
+                    Ok(_) | Err(_) => Err(self.status(status, &body)),
+                };
+            }
+        };
+        let message = Message::parse(bytes).map_err(|error| self.garbage(error.to_string()))?;
+        self.accept(method, id, message)
+    }
+
+    async fn settle_frames(
+        &self,
+        method: &'static str,
+        id: u64,
+        mut frames: Frames,
+    ) -> Result<Message, UpstreamFailure> {
+        while let Some(frame) = frames.next().await {
+            let message =
+                Message::parse(frame?).map_err(|error| self.garbage(error.to_string()))?;
+            if matches!(message.shape, Shape::Result(_) | Shape::Error(_)) {
+                return self.accept(method, id, message);
+            }
+        }
+        let reason = "the stream ended without an answer".to_owned();
+        Err(UpstreamFailure::NoAnswer {
+            server: self.server.clone(),
+            reason,
+        })
+    }
+
+    fn accept(
+        &self,
+        method: &'static str,
+        id: u64,
+        message: Message,
+    ) -> Result<Message, UpstreamFailure> {
+        match &message.shape {
+            Shape::Result(own) if *own == Id::number(id) => Ok(message),
+            Shape::Error(own) if own.as_ref().is_none_or(|own| *own == Id::number(id)) => {
+                Err(self.refused(method, &message))
+            }
+            Shape::Result(_) | Shape::Error(_) => {
+                Err(self.garbage(format!("`{method}` was answered with another id")))
+            }
+            Shape::Request(_) | Shape::Notification => {
+                Err(self.garbage(format!("`{method}` was answered with a request")))
+            }
+        }
+    }
+
+    fn refused(&self, method: &'static str, message: &Message) -> UpstreamFailure {
+        match serde_json::from_str::<ErrorObject<'_>>(message.body()) {
+            Ok(error) => UpstreamFailure::Refused {
+                server: self.server.clone(),
+                method,
+                code: error.code,
+                message: error.message.into_owned(),
+                data: error.data.map(|data| data.get().to_owned()),
+            },
+            Err(error) => self.garbage(format!("an error without a code: {error}")),
+        }
+    }
+
+    fn status(&self, status: u16, body: &Bytes) -> UpstreamFailure {
+        UpstreamFailure::Status {
+            server: self.server.clone(),
+            status,
+            body: String::from_utf8_lossy(body).trim().to_owned(),
+        }
+    }
+
+    fn garbage(&self, reason: String) -> UpstreamFailure {
+        UpstreamFailure::Garbage {
+            server: self.server.clone(),
+            reason,
+        }
+    }
+}
+
+fn conversation_silent(server: &Arc<str>) -> UpstreamFailure {
+    let reason = format!("no answer within {} s", ASK_WAIT.as_secs());
+    UpstreamFailure::NoAnswer {
+        server: server.clone(),
+        reason,
+    }
+}
+
+/// `notifications/cancelled` for request `id`.
+pub(crate) fn cancellation(id: u64) -> Bytes {
+    json_rpc::notification(
+        "notifications/cancelled",
+        &format!("{{\"requestId\":{id}}}"),
+    )
+}
+
+fn negotiated(answer: &Message) -> Option<Version> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Initialized<'a> {
+        #[serde(borrow)]
+        protocol_version: std::borrow::Cow<'a, str>,
+    }
+    let answer: Initialized<'_> = serde_json::from_str(answer.body()).ok()?;
+    Version::parse(&answer.protocol_version).filter(|version| version.era() == Era::Legacy)
+}
+
+/// Our own modern requests say who we are and that nobody here can be asked anything.
+pub(crate) fn modern_params(params: &str) -> String {
+    let version = Version::NEWEST.as_str();
+    let info = own_info();
+    let meta = format!(
+        "{{\"io.modelcontextprotocol/protocolVersion\":\"{version}\",\"io.modelcontextprotocol/clientInfo\":{info},\"io.modelcontextprotocol/clientCapabilities\":{{}}}}"
+    );
+    protocol::json::set_member(params, "_meta", &meta)
+        .unwrap_or_else(|| format!("{{\"_meta\":{meta}}}"))
+}
+
+/// Who we say we are, raw JSON.
+pub(crate) fn own_info() -> String {
+    format!(
+        "{{\"name\":\"marque\",\"version\":\"{}\"}}",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// A header value for a name or URI.
+pub(crate) fn name_header(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&headers::encode(text)).ok()
+}

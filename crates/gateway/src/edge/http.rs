@@ -1,0 +1,493 @@
+//! Streamable HTTP in both eras on one URL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{
+    ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+};
+use ::http::{Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use protocol::json_rpc::{self, Id, Message, Shape};
+use protocol::mcp::{Era, Version, headers};
+use transport::body::Body;
+use transport::inbound::{Incoming, Peer, ReadError, read_body};
+
+use super::{Doors, events, legacy_sse};
+use crate::call::call;
+use crate::identify::Caller;
+use crate::legacy;
+use crate::refuse::Refusal;
+use crate::reply::{Messages, Reply};
+use crate::request::{self, Inbound, Standing};
+use crate::session::Session;
+use crate::table::Toolset;
+
+/// The longest request body, in bytes.
+const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long a request body may take to arrive.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+/// Where the load balancer asks; says only ready or not.
+const READY_PATH: &str = "/readyz";
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const SESSION: HeaderName = HeaderName::from_static(headers::SESSION_ID);
+const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A refusal, the era to say it in, and the id to echo.
+pub(super) struct Refused(pub(super) Refusal, pub(super) Era, pub(super) Option<Id>);
+
+/// Answers one HTTP request.
+pub(super) async fn answer(
+    doors: &Arc<Doors>,
+    request: Request<Incoming>,
+    peer: Peer,
+) -> Response<Body> {
+    let origin = request.headers().get(ORIGIN).cloned();
+    if let Err(refusal) = doors.check(&request, &peer) {
+        return refused(&Refused(refusal, Era::Legacy, None));
+    }
+    let mut response = match route(doors, request, &peer).await {
+        Ok(response) => response,
+        Err(refusal) => refused(&refusal),
+    };
+    if let Some(origin) = origin {
+        // The origin was checked above; without these headers a browser hides the answer from its page.
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate"),
+        );
+        headers.insert(VARY, HeaderValue::from_static("Origin"));
+    }
+    response
+}
+
+async fn route(
+    doors: &Arc<Doors>,
+    request: Request<Incoming>,
+    peer: &Peer,
+) -> Result<Response<Body>, Refused> {
+    let table = doors.gateway.table();
+    let path = request.uri().path();
+    let found = table
+        .paths
+        .get(path)
+        .filter(|toolset| toolset.listeners.contains(&peer.listener))
+        .cloned();
+    let Some(toolset) = found else {
+        if path == READY_PATH {
+            return Ok(ready(doors));
+        }
+        let older = legacy_sse::toolset(&table, path)
+            .filter(|toolset| toolset.listeners.contains(&peer.listener));
+        let older = older
+            .cloned()
+            .ok_or(Refused(Refusal::NoSuchEndpoint, Era::Legacy, None))?;
+        drop(table);
+        return legacy_sse::answer(doors, older, request).await;
+    };
+    drop(table);
+    match *request.method() {
+        Method::POST => post(doors, toolset, request).await,
+        Method::GET => get(doors, toolset, &request),
+        Method::DELETE => delete(doors, &toolset, request.headers()).await,
+        Method::OPTIONS => Ok(preflight()),
+        _ => Err(Refused(
+            Refusal::HttpMethod("POST, GET and DELETE"),
+            Era::Legacy,
+            None,
+        )),
+    }
+}
+
+fn ready(doors: &Doors) -> Response<Body> {
+    let ready = doors.gateway.report().ready;
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    respond(
+        status,
+        Body::full(if ready { "ready\n" } else { "not ready\n" }),
+    )
+}
+
+fn preflight() -> Response<Body> {
+    let mut response = respond(StatusCode::NO_CONTENT, Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST, DELETE"),
+    );
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(
+        "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name",
+    ));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+async fn post(
+    doors: &Arc<Doors>,
+    toolset: Arc<Toolset>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refused> {
+    let early = |refusal| Refused(refusal, Era::Legacy, None);
+    let accepts = accepts(request.headers()).map_err(early)?;
+    check_content_type(request.headers()).map_err(early)?;
+    let (parts, body) = request.into_parts();
+    let bytes = read(body).await.map_err(early)?;
+    if let Some(batch) = json_rpc::batch(&bytes) {
+        return batched(doors, toolset, &parts.headers, batch).await;
+    }
+    let version = request::once(&parts.headers, headers::PROTOCOL_VERSION)
+        .map_err(|refusal| Refused(refusal, Era::Modern, None))?;
+    let message = Message::parse(bytes).map_err(|malformed| {
+        let modern = version
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|text| text == Version::NEWEST.as_str());
+        Refused(
+            malformed.into(),
+            if modern { Era::Modern } else { Era::Legacy },
+            None,
+        )
+    })?;
+    let era = request::era(&message, version);
+    let id = message.id().cloned();
+    let outcome = match era {
+        Era::Modern => modern(doors, toolset, &parts.headers, message).await,
+        Era::Legacy => legacy(doors, toolset, &parts.headers, message).await,
+    };
+    match outcome {
+        Ok(reply) => Ok(framed(reply, accepts)),
+        Err(refusal) => Err(Refused(refusal, era, id)),
+    }
+}
+
+/// Reads a request body within its limits.
+pub(super) async fn read(body: Incoming) -> Result<Bytes, Refusal> {
+    read_body(body, BODY_BYTES_MAX, BODY_WAIT)
+        .await
+        .map_err(|error| match error {
+            ReadError::TooLarge { .. } => Refusal::TooLarge(BODY_BYTES_MAX),
+            other => Refusal::Incomplete(other.to_string()),
+        })
+}
+
+async fn modern(
+    doors: &Arc<Doors>,
+    toolset: Arc<Toolset>,
+    headers: &HeaderMap,
+    message: Message,
+) -> Result<Reply, Refusal> {
+    request::check_modern(&message, headers)?;
+    match message.shape {
+        Shape::Request(_) => {
+            let mirrored = request::mirrored(headers)?;
+            let inbound = Inbound {
+                toolset,
+                caller: Caller::Anonymous,
+                message,
+                standing: Standing::Modern,
+                mirrored,
+            };
+            call(&doors.gateway, inbound).await
+        }
+        // "The core protocol defines no client-to-server notifications over Streamable HTTP."
+        Shape::Notification => Ok(Reply::Accepted),
+        Shape::Result(_) | Shape::Error(_) => {
+            Err(Refusal::Params("a client may not send responses".into()))
+        }
+    }
+}
+
+async fn legacy(
+    doors: &Arc<Doors>,
+    toolset: Arc<Toolset>,
+    headers: &HeaderMap,
+    message: Message,
+) -> Result<Reply, Refusal> {
+    check_legacy_version(headers)?;
+    let opens = &*message.method == protocol::mcp::Method::Initialize.as_str();
+    let standing = if opens {
+        Standing::Opening
+    } else {
+        Standing::Legacy(session(doors, &toolset, headers)?)
+    };
+    if let (Standing::Legacy(session), None | Some(())) = (&standing, answers(&message)) {
+        legacy::take(session, &message).await?;
+        return Ok(Reply::Accepted);
+    }
+    let inbound = Inbound {
+        toolset,
+        caller: Caller::Anonymous,
+        message,
+        standing,
+        mirrored: Vec::new(),
+    };
+    call(&doors.gateway, inbound).await
+}
+
+/// `None` or `Some(())` for messages that want no answer.
+fn answers(message: &Message) -> Option<()> {
+    match message.shape {
+        Shape::Request(_) => None,
+        Shape::Notification | Shape::Result(_) | Shape::Error(_) => Some(()),
+    }
+}
+
+/// MCP 2025-06-18 and later: an invalid or unknown version header is a 400.
+fn check_legacy_version(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(value) = request::once(headers, headers::PROTOCOL_VERSION)? else {
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    if Version::parse(text.trim()).is_some() {
+        Ok(())
+    } else {
+        Err(Refusal::Version(text.into_owned()))
+    }
+}
+
+fn session(doors: &Doors, toolset: &Toolset, headers: &HeaderMap) -> Result<Arc<Session>, Refusal> {
+    let id = request::once(headers, headers::SESSION_ID)?.ok_or(Refusal::NoSession)?;
+    doors
+        .gateway
+        .sessions
+        .find(id.as_bytes(), &Caller::Anonymous, &toolset.name)
+}
+
+/// MCP 2025-03-26: several messages at once, answered on one event stream.
+async fn batched(
+    doors: &Arc<Doors>,
+    toolset: Arc<Toolset>,
+    headers: &HeaderMap,
+    batch: Result<Vec<Bytes>, json_rpc::Malformed>,
+) -> Result<Response<Body>, Refused> {
+    let early = |refusal| Refused(refusal, Era::Legacy, None);
+    let batch = batch.map_err(|malformed| early(malformed.into()))?;
+    let session = session(doors, &toolset, headers).map_err(early)?;
+    if session.version != Version::V2025_03_26 {
+        let reason = "batches are not part of this protocol version";
+        return Err(early(
+            json_rpc::Malformed::Message { reason, id: None }.into(),
+        ));
+    }
+    let mut replies: Vec<Messages> = Vec::new();
+    for bytes in batch {
+        let reply = match Message::parse(bytes) {
+            Ok(message) => {
+                let id = message.id().cloned();
+                one_of_batch(doors, &toolset, &session, message)
+                    .await
+                    .unwrap_or_else(|refusal| {
+                        Reply::message(refusal.message(Era::Legacy, id.as_ref()))
+                    })
+            }
+            Err(malformed) => Reply::message(Refusal::from(malformed).message(Era::Legacy, None)),
+        };
+        if !matches!(reply, Reply::Accepted) {
+            replies.push(reply.messages());
+        }
+    }
+    if replies.is_empty() {
+        return Ok(respond(StatusCode::ACCEPTED, Body::empty()));
+    }
+    Ok(event_stream(Box::pin(stream::select_all(replies))))
+}
+
+async fn one_of_batch(
+    doors: &Arc<Doors>,
+    toolset: &Arc<Toolset>,
+    session: &Arc<Session>,
+    message: Message,
+) -> Result<Reply, Refusal> {
+    if !matches!(message.shape, Shape::Request(_)) {
+        legacy::take(session, &message).await?;
+        return Ok(Reply::Accepted);
+    }
+    let inbound = Inbound {
+        toolset: toolset.clone(),
+        caller: Caller::Anonymous,
+        message,
+        standing: Standing::Legacy(session.clone()),
+        mirrored: Vec::new(),
+    };
+    call(&doors.gateway, inbound).await
+}
+
+fn get(
+    doors: &Arc<Doors>,
+    toolset: Arc<Toolset>,
+    request: &Request<Incoming>,
+) -> Result<Response<Body>, Refused> {
+    let early = |refusal| Refused(refusal, Era::Legacy, None);
+    if is_modern(request.headers()) {
+        return Err(Refused(Refusal::HttpMethod("POST"), Era::Modern, None));
+    }
+    if !accepts(request.headers()).map_err(early)?.events {
+        return Err(early(Refusal::Accept));
+    }
+    if !request.headers().contains_key(SESSION) {
+        return Ok(legacy_sse::open(doors, &toolset));
+    }
+    let session = session(doors, &toolset, request.headers()).map_err(early)?;
+    let outbox = session.open_stream();
+    let changes = toolset.changes.subscribe(Era::Legacy);
+    let messages = events::session_messages(outbox, changes, doors.gateway.closing());
+    Ok(event_stream(Box::pin(messages)))
+}
+
+async fn delete(
+    doors: &Arc<Doors>,
+    toolset: &Toolset,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Refused> {
+    if is_modern(headers) {
+        return Err(Refused(Refusal::HttpMethod("POST"), Era::Modern, None));
+    }
+    let session =
+        session(doors, toolset, headers).map_err(|refusal| Refused(refusal, Era::Legacy, None))?;
+    doors.gateway.end(&session).await;
+    Ok(respond(StatusCode::OK, Body::empty()))
+}
+
+fn is_modern(headers: &HeaderMap) -> bool {
+    let version = headers
+        .get(headers::PROTOCOL_VERSION)
+        .and_then(|value| value.to_str().ok());
+    version
+        .and_then(|text| Version::parse(text.trim()))
+        .is_some_and(|version| version.era() == Era::Modern)
+}
+
+/// What the client can read.
+#[derive(Debug, Clone, Copy)]
+struct Accepts {
+    json: bool,
+    events: bool,
+}
+
+/// A client that says nothing takes everything.
+fn accepts(headers: &HeaderMap) -> Result<Accepts, Refusal> {
+    let mut found = Accepts {
+        json: false,
+        events: false,
+    };
+    let mut said = false;
+    for value in headers.get_all(ACCEPT) {
+        said = true;
+        for part in value.as_bytes().split(|byte| *byte == b',') {
+            let kind = part
+                .split(|byte| *byte == b';')
+                .next()
+                .unwrap_or_default()
+                .trim_ascii();
+            let is = |name: &[u8]| kind.eq_ignore_ascii_case(name);
+            found.json |= is(b"application/json") || is(b"application/*") || is(b"*/*");
+            found.events |= is(b"text/event-stream") || is(b"text/*") || is(b"*/*");
+        }
+    }
+    if !said {
+        return Ok(Accepts {
+            json: true,
+            events: true,
+        });
+    }
+    if found.json || found.events {
+        Ok(found)
+    } else {
+        Err(Refusal::Accept)
+    }
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = value
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    if kind.eq_ignore_ascii_case(b"application/json") {
+        Ok(())
+    } else {
+        Err(Refusal::ContentType)
+    }
+}
+
+fn framed(reply: Reply, accepts: Accepts) -> Response<Body> {
+    match reply {
+        Reply::Accepted => respond(StatusCode::ACCEPTED, Body::empty()),
+        Reply::Opened(session, bytes) => {
+            let mut response = json(StatusCode::OK, Body::full(bytes));
+            let id = HeaderValue::from_str(&session.id.text()).expect("base64 is visible ASCII");
+            response.headers_mut().insert(SESSION, id);
+            response
+        }
+        Reply::Stream(messages) if accepts.events => event_stream(messages),
+        // A client that takes no event stream gets the answer alone.
+        Reply::Stream(messages) => json(StatusCode::OK, Body::stream(stream::once(last(messages)))),
+        reply if !accepts.json => event_stream(reply.messages()),
+        Reply::Message(status, bytes) => json(status, Body::full(bytes)),
+        Reply::Parts(parts) => json(StatusCode::OK, Body::stream(stream::iter(parts.map(Ok)))),
+        Reply::Large(pieces) => json(StatusCode::OK, Body::Stream(pieces)),
+    }
+}
+
+async fn last(mut messages: Messages) -> Result<Bytes, transport::body::BodyError> {
+    let mut last = Bytes::new();
+    while let Some(message) = messages.next().await {
+        last = message;
+    }
+    Ok(last)
+}
+
+pub(super) fn event_stream(messages: Messages) -> Response<Body> {
+    let mut response = respond(StatusCode::OK, events::body(messages));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, EVENTS);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Reverse proxies must not hold events back (streamable-http, "Receiving Messages").
+    headers.insert(NO_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+fn json(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = respond(status, body);
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+pub(super) fn respond(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+fn refused(Refused(refusal, era, id): &Refused) -> Response<Body> {
+    tracing::debug!(error = %refusal, era = era.as_str(), "refused");
+    let status = refusal.status(*era);
+    if matches!(refusal, Refusal::Cancelled) {
+        return respond(status, Body::empty());
+    }
+    let mut response = json(status, Body::full(refusal.message(*era, id.as_ref())));
+    if let Refusal::HttpMethod(allowed) = refusal {
+        let allowed = if *allowed == "POST" {
+            "POST"
+        } else {
+            "POST, GET, DELETE"
+        };
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    response
+}

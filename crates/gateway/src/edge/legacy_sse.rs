@@ -1,0 +1,141 @@
+//! The transport of 2024-11-05: an event stream, and an address to post to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::http::{Method, Request, Response, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use protocol::mcp::Era;
+use protocol::sse;
+use tokio::sync::mpsc;
+use transport::body::{Body, BodyError};
+use transport::inbound::Incoming;
+
+use super::http::{Refused, event_stream, read, respond};
+use super::line::Line;
+use super::{Doors, events};
+use crate::refuse::Refusal;
+use crate::table::{Table, Toolset};
+
+/// Streams of this transport open at once.
+const LINES_MAX: usize = 10_000;
+/// Messages waiting in one stream.
+const OUT_MAX: usize = 256;
+/// What follows the endpoint's path for clients that expect it.
+const STREAM_SUFFIX: &str = "/sse";
+const POST_SUFFIX: &str = "/messages";
+
+/// The open streams of this transport, by the secret in their address.
+#[derive(Debug, Default)]
+pub(super) struct Lines(Mutex<HashMap<String, Arc<Line>>>);
+
+/// The toolset behind `PATH/sse` or `PATH/messages`.
+pub(super) fn toolset<'t>(table: &'t Table, path: &str) -> Option<&'t Arc<Toolset>> {
+    let endpoint = path
+        .strip_suffix(STREAM_SUFFIX)
+        .or_else(|| path.strip_suffix(POST_SUFFIX))?;
+    table.paths.get(endpoint)
+}
+
+pub(super) async fn answer(
+    doors: &Arc<Doors>,
+    toolset: Arc<Toolset>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refused> {
+    let refuse = |refusal| Refused(refusal, Era::Legacy, None);
+    let opens = request.uri().path().ends_with(STREAM_SUFFIX);
+    match (request.method(), opens) {
+        (&Method::GET, true) => Ok(open(doors, &toolset)),
+        (&Method::POST, false) => {
+            let key = request
+                .uri()
+                .query()
+                .and_then(|query| query.strip_prefix("session="))
+                .unwrap_or_default();
+            let line = doors
+                .lines
+                .find(key)
+                .ok_or_else(|| refuse(Refusal::UnknownSession))?;
+            let bytes = read(request.into_body()).await.map_err(refuse)?;
+            line.take(bytes).await;
+            Ok(respond(StatusCode::ACCEPTED, Body::full("Accepted")))
+        }
+        _ => Err(refuse(Refusal::HttpMethod("GET and POST"))),
+    }
+}
+
+/// Opens a stream; its first event says where to post.
+pub(super) fn open(doors: &Arc<Doors>, toolset: &Toolset) -> Response<Body> {
+    let (sender, mut out) = mpsc::channel::<Bytes>(OUT_MAX);
+    let line = Line::new(doors.gateway.clone(), toolset.path.clone(), sender);
+    let Some(key) = doors.lines.add(line.clone()) else {
+        return respond(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Body::full("too many streams are open"),
+        );
+    };
+    let mut endpoint = Vec::new();
+    sse::write_event(
+        &mut endpoint,
+        "endpoint",
+        format!("{}{POST_SUFFIX}?session={key}", toolset.path).as_bytes(),
+    );
+    let open = Open {
+        doors: doors.clone(),
+        key,
+        line,
+    };
+    let messages = stream::poll_fn(move |ctx| {
+        let _held = &open;
+        out.poll_recv(ctx)
+    });
+    let first = stream::once(std::future::ready(Ok::<_, BodyError>(Bytes::from(
+        endpoint,
+    ))));
+    let mut response = event_stream(Box::pin(stream::empty()));
+    *response.body_mut() = Body::stream(first.chain(events::encoded(Box::pin(messages))));
+    response
+}
+
+/// Ends the session behind a stream when the client has left.
+struct Open {
+    doors: Arc<Doors>,
+    key: String,
+    line: Arc<Line>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.doors
+            .lines
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
+        let line = self.line.clone();
+        self.doors.gateway.later(async move { line.end().await });
+    }
+}
+
+impl Lines {
+    fn add(&self, line: Arc<Line>) -> Option<String> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("the system has randomness");
+        let key = URL_SAFE_NO_PAD.encode(bytes);
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (lines.len() < LINES_MAX)
+            .then(|| lines.insert(key.clone(), line))
+            .map(|_| key)
+    }
+
+    fn find(&self, key: &str) -> Option<Arc<Line>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
+    }
+}

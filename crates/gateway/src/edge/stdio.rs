@@ -1,0 +1,85 @@
+//! One client on standard input and output, as desktop hosts start servers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
+use tokio::sync::mpsc;
+
+use super::line::Line;
+use crate::gateway::Gateway;
+
+/// The longest line of a client, in bytes.
+const LINE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Messages waiting to be written.
+const OUT_MAX: usize = 256;
+
+/// Serves one toolset to one client until its input ends.
+///
+/// # Errors
+/// When reading or writing fails, or a line is longer than 8 MiB.
+pub async fn serve_stdio(
+    gateway: Arc<Gateway>,
+    path: &str,
+    input: impl AsyncRead + Unpin + Send,
+    mut output: impl AsyncWrite + Unpin + Send,
+) -> std::io::Result<()> {
+    let (sender, mut out) = mpsc::channel::<Bytes>(OUT_MAX);
+    let line = Line::new(gateway, path.into(), sender);
+    let mut input = BufReader::new(input);
+    let mut text = Vec::new();
+    let outcome = loop {
+        tokio::select! {
+            message = out.recv() => {
+                let Some(message) = message else { break Ok(()) };
+                if let Err(error) = write(&mut output, message).await {
+                    break Err(error);
+                }
+            }
+            read = read_line(&mut input, &mut text) => match read {
+                Ok(false) => break Ok(()),
+                Ok(true) => {
+                    let bytes = Bytes::from(std::mem::take(&mut text));
+                    if !bytes.trim_ascii().is_empty() {
+                        line.take(bytes).await;
+                    }
+                }
+                Err(error) => break Err(error),
+            },
+        }
+    };
+    line.end().await;
+    outcome
+}
+
+/// Reads on into `text`; says whether a line came. What was read stays in `text` when the future is dropped.
+async fn read_line(
+    input: &mut (impl AsyncBufReadExt + Unpin),
+    text: &mut Vec<u8>,
+) -> std::io::Result<bool> {
+    let room = LINE_BYTES_MAX.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
+    let read = input.take(room).read_until(b'\n', text).await?;
+    if text.ends_with(b"\n") {
+        text.pop();
+        return Ok(true);
+    }
+    if room == 0 || (read > 0 && u64::try_from(text.len()).unwrap_or(u64::MAX) >= LINE_BYTES_MAX) {
+        let reason = format!("a line is longer than {LINE_BYTES_MAX} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
+    }
+    // The end of the input may close the last line.
+    Ok(!text.is_empty())
+}
+
+/// Messages are lines: raw line breaks between JSON tokens become spaces (basic/transports, "stdio").
+async fn write(output: &mut (impl AsyncWrite + Unpin), message: Bytes) -> std::io::Result<()> {
+    let mut text = message.to_vec();
+    for byte in text.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
+    }
+    text.push(b'\n');
+    output.write_all(&text).await?;
+    output.flush().await
+}

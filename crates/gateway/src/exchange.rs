@@ -1,0 +1,327 @@
+//! One call under way: what the server says is turned into what the client gets.
+
+mod carry;
+mod rewrite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::StatusCode;
+use http_body::Body as _;
+use protocol::json_rpc::{self, Id, Message, Shape, code};
+use protocol::mcp::Era;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+use transport::body::BodyError;
+use transport::outbound::Incoming;
+
+use crate::failure::UpstreamFailure;
+use crate::refuse::Refusal;
+use crate::reply::Reply;
+use crate::server::Server;
+use crate::session::{Leg, Session};
+use crate::upstream::{Answer, Frames};
+
+pub(crate) use carry::Carry;
+pub(crate) use rewrite::{Rewrite, own_task, severity};
+
+/// Answers up to this size are looked at as a whole; longer ones stream through.
+const WHOLE_BYTES_MAX: usize = 64 * 1024;
+/// The longest JSON answer, in bytes.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// If nothing came after this long, the client gets the head of an event stream, so that it and every hop between knows that we live.
+const FIRST_FRAME_WAIT: Duration = Duration::from_secs(10);
+
+/// One call under way.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) era: Era,
+    /// The client's id, to be restored.
+    pub(crate) id: Id,
+    /// Our number for the call at the server.
+    pub(crate) number: u64,
+    pub(crate) rewrite: Rewrite,
+    pub(crate) server: Arc<Server>,
+    /// Legacy: the session and the server's side of it.
+    pub(crate) session: Option<(Arc<Session>, Arc<Leg>)>,
+    /// Modern: the lowest log level the client wants.
+    pub(crate) log_level: Option<u8>,
+    /// When the call ends at the latest.
+    pub(crate) deadline: Instant,
+}
+
+/// The client's cancellation, where the era has such a message.
+pub(crate) type Cancelled = Option<oneshot::Receiver<()>>;
+
+/// What one message of the server means for the client.
+enum Turn {
+    /// Passed on.
+    Forward(Bytes),
+    /// The answer; nothing follows.
+    Final(Bytes),
+    /// Not the client's business.
+    Nothing,
+}
+
+impl Exchange {
+    /// Turns the server's answer into the client's.
+    pub(crate) async fn settle(
+        self,
+        answer: Answer,
+        cancelled: Cancelled,
+    ) -> Result<Reply, Refusal> {
+        match answer {
+            Answer::Json(body) => self.settle_json(body).await,
+            Answer::Frames(frames) => self.settle_frames(frames, cancelled).await,
+            Answer::Accepted => Err(self.garbage("202 to a request".to_owned()).into()),
+            Answer::Failed { status, body } => self.settle_failed(status, &body),
+        }
+    }
+
+    /// A modern error comes with its status; anything else is the server's failure.
+    fn settle_failed(self, status: u16, body: &Bytes) -> Result<Reply, Refusal> {
+        let failure = UpstreamFailure::Status {
+            server: self.server.name.clone(),
+            status,
+            body: String::from_utf8_lossy(body).trim().to_owned(),
+        };
+        let Ok(message) = Message::parse(body.clone()) else {
+            return Err(failure.into());
+        };
+        if !matches!(message.shape, Shape::Error(_)) {
+            return Err(failure.into());
+        }
+        let Ok(error) = serde_json::from_str::<json_rpc::ErrorObject<'_>>(message.body()) else {
+            return Err(failure.into());
+        };
+        // These two are between us and the server; relayed, the client would renegotiate with us.
+        if [code::HEADER_MISMATCH, code::UNSUPPORTED_VERSION]
+            .map(i64::from)
+            .contains(&error.code)
+        {
+            self.server.look_again();
+            return Err(failure.into());
+        }
+        let status = match (self.era, StatusCode::from_u16(status)) {
+            (Era::Modern, Ok(status @ (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))) => status,
+            _ => StatusCode::OK,
+        };
+        let body = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{}}}",
+            raw(&self.id),
+            message.body()
+        );
+        Ok(Reply::Message(
+            status,
+            self.rewrite
+                .whole(body.as_bytes(), None)
+                .unwrap_or_else(|_| body.into()),
+        ))
+    }
+
+    async fn settle_json(mut self, mut body: Incoming) -> Result<Reply, Refusal> {
+        let mut head = BytesMut::new();
+        let mut first = None;
+        while let Some(chunk) = self.chunk(&mut body).await? {
+            if body.is_end_stream() && head.is_empty() && first.is_none() {
+                return self.whole(&chunk);
+            }
+            match first.take() {
+                None if head.is_empty() => first = Some(chunk),
+                known => {
+                    head.extend_from_slice(&known.unwrap_or_default());
+                    head.extend_from_slice(&chunk);
+                }
+            }
+            if head.len() + first.as_ref().map_or(0, Bytes::len) > WHOLE_BYTES_MAX {
+                let head = first.unwrap_or_else(|| head.freeze());
+                return Ok(Reply::Large(carry::large(self, head, body)));
+            }
+        }
+        let all = first.unwrap_or_else(|| head.freeze());
+        self.whole(&all)
+    }
+
+    fn whole(&mut self, bytes: &[u8]) -> Result<Reply, Refusal> {
+        let bytes = self
+            .rewrite
+            .whole(bytes, Some((self.number, self.id.raw())))
+            .map_err(|reason| self.garbage(reason))?;
+        Ok(Reply::message(bytes))
+    }
+
+    async fn chunk(&self, body: &mut Incoming) -> Result<Option<Bytes>, UpstreamFailure> {
+        match timeout_at(self.deadline, body.chunk()).await {
+            Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+            Ok(Some(Err(failure))) => Err(self.no_answer(failure.to_string())),
+            Ok(None) => Ok(None),
+            Err(_) => Err(self.too_late()),
+        }
+    }
+
+    /// One frame that is the answer becomes JSON; anything before it makes an event stream.
+    async fn settle_frames(
+        mut self,
+        mut frames: Frames,
+        mut cancelled: Cancelled,
+    ) -> Result<Reply, Refusal> {
+        let deadline = Instant::now() + FIRST_FRAME_WAIT;
+        loop {
+            let next = timeout(
+                deadline.saturating_duration_since(Instant::now()),
+                self.turn(&mut frames, &mut cancelled),
+            );
+            match next.await {
+                Ok(Ok(Turn::Final(bytes))) => return Ok(Reply::message(bytes)),
+                Ok(Ok(Turn::Nothing)) => {}
+                Ok(Ok(Turn::Forward(bytes))) => {
+                    return Ok(self.stream(Some(bytes), frames, cancelled));
+                }
+                Ok(Err(refusal)) => return Err(refusal),
+                Err(_) => return Ok(self.stream(None, frames, cancelled)),
+            }
+        }
+    }
+
+    fn stream(self, first: Option<Bytes>, frames: Frames, cancelled: Cancelled) -> Reply {
+        let carry = Carry {
+            exchange: self,
+            frames,
+            cancelled,
+            first,
+            done: false,
+        };
+        Reply::Stream(Box::pin(stream::unfold(carry, Carry::next)))
+    }
+
+    /// Waits for the server's next message and finds out what it means.
+    async fn turn(
+        &mut self,
+        frames: &mut Frames,
+        cancelled: &mut Cancelled,
+    ) -> Result<Turn, Refusal> {
+        let next = timeout_at(self.deadline, frames.next());
+        let next = match cancelled {
+            None => next.await,
+            Some(signal) => tokio::select! {
+                biased;
+                fired = signal => {
+                    if fired.is_ok() {
+                        self.cancel().await;
+                        return Err(Refusal::Cancelled);
+                    }
+                    *cancelled = None;
+                    return Ok(Turn::Nothing);
+                }
+                next = next => next,
+            },
+        };
+        match next {
+            Ok(Some(Ok(bytes))) => Ok(self.meaning(bytes).await?),
+            Ok(Some(Err(failure))) => Err(failure.into()),
+            Ok(None) => Err(self
+                .no_answer("the stream ended without an answer".to_owned())
+                .into()),
+            Err(_) => {
+                self.cancel().await;
+                Err(self.too_late().into())
+            }
+        }
+    }
+
+    /// Tells a legacy server that nobody waits; a modern one learns it from the closed stream.
+    pub(crate) async fn cancel(&self) {
+        if let Some((_, leg)) = &self.session {
+            leg.conversation().cancel(self.number).await;
+        }
+    }
+
+    async fn meaning(&self, bytes: Bytes) -> Result<Turn, UpstreamFailure> {
+        let message = Message::parse(bytes).map_err(|error| self.garbage(error.to_string()))?;
+        match &message.shape {
+            Shape::Result(id) | Shape::Error(Some(id)) if *id == Id::number(self.number) => {
+                let mapped = self
+                    .rewrite
+                    .whole(&message.bytes, Some((self.number, self.id.raw())));
+                Ok(Turn::Final(mapped.map_err(|reason| self.garbage(reason))?))
+            }
+            Shape::Result(_) | Shape::Error(_) => {
+                tracing::warn!(server = %self.server.name, "dropped an answer with a foreign id");
+                Ok(Turn::Nothing)
+            }
+            Shape::Request(_) => Ok(self.question(&message).await),
+            Shape::Notification => Ok(self.notification(&message)),
+        }
+    }
+
+    async fn question(&self, message: &Message) -> Turn {
+        let Some((session, leg)) = &self.session else {
+            // MCP 2026-07-28, streamable-http: no requests on this stream.
+            tracing::warn!(server = %self.server.name, method = %message.method, "dropped a request of a modern server");
+            return Turn::Nothing;
+        };
+        match session.ask(leg, message).await {
+            Some(question) => Turn::Forward(self.rewrite.question(&question)),
+            None => Turn::Nothing,
+        }
+    }
+
+    fn notification(&self, message: &Message) -> Turn {
+        let notice = match &*message.method {
+            "notifications/progress" => self.rewrite.progress(&message.bytes, self.number),
+            "notifications/message" if self.era == Era::Modern => self
+                .rewrite
+                .wanted_log(message, self.log_level)
+                .then(|| message.bytes.clone()),
+            method if method.ends_with("/list_changed") => {
+                self.server.look_again();
+                None
+            }
+            _ => match &self.session {
+                Some((session, leg)) => session.notice(leg, message),
+                None => Some(message.bytes.clone()),
+            },
+        };
+        notice.map_or(Turn::Nothing, Turn::Forward)
+    }
+
+    fn no_answer(&self, reason: String) -> UpstreamFailure {
+        UpstreamFailure::NoAnswer {
+            server: self.server.name.clone(),
+            reason,
+        }
+    }
+
+    fn too_late(&self) -> UpstreamFailure {
+        self.no_answer(format!(
+            "the call took longer than {} s",
+            self.server.total.as_secs()
+        ))
+    }
+
+    fn garbage(&self, reason: String) -> UpstreamFailure {
+        UpstreamFailure::Garbage {
+            server: self.server.name.clone(),
+            reason,
+        }
+    }
+
+    fn broken(&self, reason: &str) -> BodyError {
+        tracing::warn!(server = %self.server.name, reason, "a large answer broke off");
+        BodyError::new(reason.to_owned())
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some((session, _)) = &self.session {
+            session.end(&self.id);
+        }
+    }
+}
+
+fn raw(id: &Id) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(id.raw())
+}

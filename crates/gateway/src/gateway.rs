@@ -1,0 +1,166 @@
+//! The running data plane: its table, its sessions, and how both change.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use resources::{Finding, ResourceSet};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::session::{Session, Sessions};
+use crate::table::{self, Table};
+
+/// How often ended sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+/// Changes of servers within this time are merged together.
+const MERGE_WAIT: Duration = Duration::from_millis(20);
+
+/// What the data plane is told at the start and cannot read from resources.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The marque binary, which supervises child processes and is what `command: [marque, …]` starts.
+    pub supervisor: PathBuf,
+}
+
+/// The running data plane.
+#[derive(Debug)]
+pub struct Gateway {
+    settings: Settings,
+    table: ArcSwap<Table>,
+    pub(crate) sessions: Sessions,
+    bell: Arc<Notify>,
+    closing: watch::Sender<bool>,
+    /// One table at a time is built.
+    applying: Mutex<()>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Gateway {
+    /// Starts with a set of resources. Servers are contacted in the background.
+    ///
+    /// # Errors
+    /// Everything that makes the resources unusable.
+    pub fn start(set: &ResourceSet, settings: Settings) -> Result<Arc<Self>, Vec<Finding>> {
+        let bell = Arc::new(Notify::new());
+        let first = table::build(set, &Table::default(), &settings.supervisor, &bell)?;
+        let gateway = Arc::new(Self {
+            settings,
+            table: ArcSwap::from_pointee(first),
+            sessions: Sessions::new(),
+            bell,
+            closing: watch::Sender::new(false),
+            applying: Mutex::new(()),
+            tasks: Mutex::default(),
+        });
+        let mut tasks = gateway.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(merge(Arc::downgrade(&gateway), gateway.bell.clone()));
+        tasks.spawn(sweep(Arc::downgrade(&gateway)));
+        drop(tasks);
+        Ok(gateway)
+    }
+
+    /// Replaces the whole table. Calls under way finish on the old one; if this fails, the old one stays.
+    ///
+    /// # Errors
+    /// Everything that makes the resources unusable.
+    pub fn apply(&self, set: &ResourceSet) -> Result<(), Vec<Finding>> {
+        let _one = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = table::build(
+            set,
+            &self.table.load(),
+            &self.settings.supervisor,
+            &self.bell,
+        )?;
+        self.table.store(Arc::new(next));
+        let table = self.table.load();
+        for toolset in table.paths.values() {
+            toolset.announce();
+        }
+        for session in self.sessions.all() {
+            session.keep_legs(|server| {
+                table
+                    .servers
+                    .get(&server.id)
+                    .is_some_and(|kept| Arc::ptr_eq(&kept.server, server))
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives open streams their proper end; calls go on.
+    pub fn close_streams(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Ends gracefully: open streams get their proper end, servers' sessions are ended.
+    pub async fn close(&self) {
+        self.close_streams();
+        for session in self.sessions.all() {
+            self.end(&session).await;
+        }
+    }
+
+    /// Ends one session, here and at the servers.
+    pub(crate) async fn end(&self, session: &Arc<Session>) {
+        self.sessions.close(session);
+        for leg in session.legs() {
+            if leg.exclusive {
+                leg.conversation().end().await;
+            }
+        }
+        session.keep_legs(|_| false);
+    }
+
+    /// Has something done that a destructor cannot wait for.
+    pub(crate) fn later(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(work);
+    }
+
+    /// The table as it is now.
+    pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    /// Fires when the gateway closes.
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+}
+
+/// Waits until the gateway closes.
+pub(crate) async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error means that the gateway is gone, which is as closed as can be.
+    drop(closing.wait_for(|closing| *closing).await);
+}
+
+/// Merges lists again when a server's offer changed, and tells clients what they can see changed.
+async fn merge(gateway: Weak<Gateway>, bell: Arc<Notify>) {
+    loop {
+        bell.notified().await;
+        tokio::time::sleep(MERGE_WAIT).await;
+        let Some(gateway) = gateway.upgrade() else {
+            return;
+        };
+        for toolset in gateway.table.load().paths.values() {
+            toolset.refresh();
+            toolset.announce();
+        }
+    }
+}
+
+/// Ends the sessions whose time is over.
+async fn sweep(gateway: Weak<Gateway>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(gateway) = gateway.upgrade() else {
+            return;
+        };
+        for session in gateway.sessions.expire() {
+            gateway.end(&session).await;
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The data plane: many MCP servers behind one governed endpoint.
+//!
+//! Invariants: a call reaches a server only with a permit; a request sees one table from start to end;
+//! bytes outside rewritten fields leave as they came; every queue, body, loop and wait has a named limit.
+//!
+//! Start reading at `call.rs`: one call from top to bottom.
+
+mod admit;
+mod binding;
+mod call;
+mod check;
+mod conversation;
+mod digest;
+mod edge;
+mod exchange;
+mod failure;
+mod gateway;
+mod identify;
+mod inventory;
+mod legacy;
+mod list;
+mod modern;
+mod refuse;
+mod reply;
+mod report;
+mod request;
+mod select;
+mod server;
+mod session;
+mod table;
+mod upstream;
+mod view;
+
+pub use check::check;
+pub use edge::{Door, Doors, serve_stdio};
+pub use gateway::{Gateway, Settings};
+pub use report::{EraReport, Report, ServerReport, ToolsetReport};

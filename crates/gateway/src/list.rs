@@ -1,0 +1,94 @@
+//! Merged lists: complete, stable, and never held up by one slow server.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use protocol::json::string;
+use protocol::mcp::{Era, Method};
+use tokio::time::timeout;
+
+use crate::inventory::ListKind;
+use crate::refuse::Refusal;
+use crate::reply::Reply;
+use crate::request::Inbound;
+use crate::table::Toolset;
+use crate::view::{Page, View};
+
+/// How long a list waits for servers whose first attempt is still under way.
+const START_WAIT: Duration = Duration::from_secs(4);
+
+/// One page of a merged list.
+pub(crate) async fn page(inbound: &Inbound, method: Method) -> Result<Reply, Refusal> {
+    let era = inbound.era();
+    settled(&inbound.toolset, era).await;
+    let view = inbound.toolset.view(era);
+    let kind = match method {
+        Method::ToolsList => ListKind::Tools,
+        Method::PromptsList => ListKind::Prompts,
+        Method::ResourcesList => ListKind::Resources,
+        _ => ListKind::Templates,
+    };
+    if !offered(&view, kind) {
+        return Err(Refusal::Method(inbound.message.method.to_string()));
+    }
+    if let Some(missing) = view
+        .degraded
+        .iter()
+        .find(|part| part.required && part.state != "stale")
+    {
+        return Err(Refusal::Required(missing.server.to_string()));
+    }
+    let cursor = match inbound.params()?.cursor {
+        // Python's SDK sends `"cursor": null` for none.
+        Some(raw) if raw.get() != "null" => {
+            Some(string(raw.get()).ok_or(Refusal::Params("`params.cursor` must be text".into()))?)
+        }
+        Some(_) | None => None,
+    };
+    match view.pages(kind).page(cursor.as_deref()) {
+        Page::Found(result) => Ok(framed(inbound, result)),
+        Page::Unknown => Err(Refusal::Params(
+            "the cursor is unknown or the list has changed; list again from the start".into(),
+        )),
+    }
+}
+
+/// The page between the parts of its envelope; the page itself is not copied.
+fn framed(inbound: &Inbound, result: &Bytes) -> Reply {
+    let id = inbound
+        .message
+        .id()
+        .map(|id| String::from_utf8_lossy(id.raw()))
+        .unwrap_or_default();
+    let before = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":");
+    Reply::Parts([before.into(), result.clone(), Bytes::from_static(b"}")])
+}
+
+/// Waits a bounded time for first attempts; says whether anything was waited for.
+pub(crate) async fn settled(toolset: &Toolset, era: Era) -> bool {
+    if !toolset
+        .view(era)
+        .degraded
+        .iter()
+        .any(|part| part.state == "starting")
+    {
+        return false;
+    }
+    let starting = toolset
+        .bindings
+        .iter()
+        .map(|binding| binding.kept.server.started(era));
+    drop(timeout(START_WAIT, join_all(starting)).await);
+    // The refresh that follows a start is asynchronous; what is known now is merged here.
+    toolset.refresh();
+    true
+}
+
+fn offered(view: &View, kind: ListKind) -> bool {
+    match kind {
+        ListKind::Tools => view.offers.tools,
+        ListKind::Prompts => view.offers.prompts,
+        ListKind::Resources | ListKind::Templates => view.offers.resources,
+    }
+}

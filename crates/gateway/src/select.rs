@@ -1,0 +1,245 @@
+//! From a shown name to a server and its own name for it.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+use protocol::json::{members, quote, span_of, string};
+use protocol::mcp::{Method, headers};
+use resources::Uris;
+use serde_json::value::RawValue;
+
+use crate::conversation::name_header;
+use crate::exchange::own_task;
+use crate::inventory::ListKind;
+use crate::list;
+use crate::refuse::Refusal;
+use crate::request::Inbound;
+use crate::server::Server;
+use crate::view::View;
+
+/// Where a request goes, and what it must say there.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub(crate) server: Arc<Server>,
+    /// The server's short name, if its URIs carry it.
+    pub(crate) label: Option<Box<str>>,
+    /// Spans of the message to replace, with raw JSON.
+    pub(crate) own: Vec<(Range<usize>, Vec<u8>)>,
+    /// `Mcp-Name` towards the server.
+    pub(crate) header: Option<HeaderValue>,
+    /// The arguments mirrored into headers.
+    pub(crate) params: Arc<[headers::Param]>,
+}
+
+impl Selected {
+    /// The server's own URI, when it differs from the shown one.
+    pub(crate) fn own_uri(&self) -> Option<String> {
+        let (_, raw) = self.own.first()?;
+        string(std::str::from_utf8(raw).ok()?).map(Cow::into_owned)
+    }
+}
+
+/// Finds the server a request is meant for.
+pub(crate) async fn select(inbound: &Inbound, method: Method) -> Result<Selected, Refusal> {
+    let found = find(inbound, method);
+    if !matches!(found, Err(Refusal::Unknown { .. } | Refusal::Resource(_))) {
+        return found;
+    }
+    // A server that is still starting may have it: wait as a list would, then look once more.
+    if list::settled(&inbound.toolset, inbound.era()).await {
+        find(inbound, method)
+    } else {
+        found
+    }
+}
+
+fn find(inbound: &Inbound, method: Method) -> Result<Selected, Refusal> {
+    let view = inbound.toolset.view(inbound.era());
+    let params = inbound.params()?;
+    match method {
+        Method::ToolsCall => named(inbound, &view, ListKind::Tools, params.name),
+        Method::PromptsGet => named(inbound, &view, ListKind::Prompts, params.name),
+        Method::ResourcesRead | Method::Subscribe | Method::Unsubscribe => {
+            resource(inbound, &view, params.uri)
+        }
+        Method::Complete => completion(inbound, &view, params.reference),
+        _ => task(inbound, params.task_id),
+    }
+}
+
+fn named(
+    inbound: &Inbound,
+    view: &View,
+    kind: ListKind,
+    name: Option<&RawValue>,
+) -> Result<Selected, Refusal> {
+    let offered = if kind == ListKind::Tools {
+        view.offers.tools
+    } else {
+        view.offers.prompts
+    };
+    offered_or(offered, inbound)?;
+    let (raw, text) = text(name, "params.name")?;
+    let what = if kind == ListKind::Tools {
+        "tool"
+    } else {
+        "prompt"
+    };
+    let route = view.route(kind, &text).ok_or_else(|| Refusal::Unknown {
+        what,
+        name: text.into_owned(),
+    })?;
+    let own = route
+        .own_raw
+        .iter()
+        .map(|own| (span_of(&inbound.message.bytes, raw), own.to_vec()))
+        .collect();
+    let mut selected = at(inbound, route.binding, own, name_header(&route.own));
+    selected.params = route.params.clone();
+    Ok(selected)
+}
+
+fn resource(inbound: &Inbound, view: &View, uri: Option<&RawValue>) -> Result<Selected, Refusal> {
+    offered_or(view.offers.resources, inbound)?;
+    let (raw, text) = text(uri, "params.uri")?;
+    let found = view.resource(&inbound.toolset.bindings, &text);
+    let (binding, own) = found.ok_or_else(|| Refusal::Resource(text.clone().into_owned()))?;
+    let header = name_header(&own);
+    let change = (own != text).then(|| {
+        (
+            span_of(&inbound.message.bytes, raw),
+            quote(&own).into_bytes(),
+        )
+    });
+    Ok(at(inbound, binding, change.into_iter().collect(), header))
+}
+
+/// `ref/prompt` names a prompt, `ref/resource` a resource or template.
+fn completion(
+    inbound: &Inbound,
+    view: &View,
+    reference: Option<&RawValue>,
+) -> Result<Selected, Refusal> {
+    offered_or(view.offers.completions, inbound)?;
+    let reference = reference.ok_or(Refusal::Params("`params.ref` is missing".into()))?;
+    let found = members(reference.get())
+        .map_err(|_| Refusal::Params("`params.ref` must be an object".into()))?;
+    let member = |key: &str| {
+        found
+            .iter()
+            .find(|member| member.key == key)
+            .map(|member| member.value)
+    };
+    let (binding, raw, own) = match (member("name"), member("uri")) {
+        (Some(raw), _) => {
+            let name =
+                string(raw).ok_or(Refusal::Params("`params.ref.name` must be text".into()))?;
+            let unknown = || Refusal::Unknown {
+                what: "prompt",
+                name: name.clone().into_owned(),
+            };
+            let route = view.route(ListKind::Prompts, &name).ok_or_else(unknown)?;
+            (route.binding, raw, route.own.to_string())
+        }
+        (None, Some(raw)) => {
+            let uri = string(raw).ok_or(Refusal::Params("`params.ref.uri` must be text".into()))?;
+            let bindings = &inbound.toolset.bindings;
+            let found = view
+                .template(bindings, &uri)
+                .or_else(|| view.resource(bindings, &uri));
+            let (binding, own) =
+                found.ok_or_else(|| Refusal::Resource(uri.clone().into_owned()))?;
+            (binding, raw, own)
+        }
+        (None, None) => return Err(Refusal::Params("`params.ref` needs `name` or `uri`".into())),
+    };
+    let own = vec![(
+        span_of(&inbound.message.bytes, raw),
+        quote(&own).into_bytes(),
+    )];
+    Ok(at(inbound, binding, own, None))
+}
+
+fn task(inbound: &Inbound, task: Option<&RawValue>) -> Result<Selected, Refusal> {
+    declares_tasks(inbound)?;
+    let (raw, text) = text(task, "params.taskId")?;
+    let unknown = || Refusal::Unknown {
+        what: "task",
+        name: text.clone().into_owned(),
+    };
+    let bindings = &inbound.toolset.bindings;
+    if let [only] = bindings.as_slice()
+        && only.uris == Uris::Passthrough
+    {
+        return Ok(at(inbound, 0, Vec::new(), name_header(&text)));
+    }
+    let (label, own) = own_task(&text).ok_or_else(unknown)?;
+    let binding = bindings
+        .iter()
+        .position(|binding| *binding.label == *label)
+        .ok_or_else(unknown)?;
+    let change = vec![(
+        span_of(&inbound.message.bytes, raw),
+        quote(own).into_bytes(),
+    )];
+    Ok(at(inbound, binding, change, name_header(own)))
+}
+
+/// `tasks/*` from a client that did not declare the extension is refused (ext-tasks, "Capability").
+fn declares_tasks(inbound: &Inbound) -> Result<(), Refusal> {
+    const EXTENSION: &str = "io.modelcontextprotocol/tasks";
+    let params = inbound.params()?;
+    let meta = params
+        .meta
+        .and_then(|meta| protocol::mcp::Meta::parse(meta.get()).ok());
+    let declared = meta
+        .and_then(|meta| meta.client_capabilities)
+        .is_some_and(|raw| {
+            let all: serde_json::Value = serde_json::from_str(raw.get()).unwrap_or_default();
+            all.get("extensions")
+                .and_then(|extensions| extensions.get(EXTENSION))
+                .is_some()
+        });
+    if declared {
+        Ok(())
+    } else {
+        Err(Refusal::Extension(EXTENSION))
+    }
+}
+
+fn at(
+    inbound: &Inbound,
+    binding: usize,
+    own: Vec<(Range<usize>, Vec<u8>)>,
+    header: Option<HeaderValue>,
+) -> Selected {
+    let binding = &inbound.toolset.bindings[binding];
+    let label = (binding.uris == Uris::Authority).then(|| binding.label.clone());
+    Selected {
+        server: binding.kept.server.clone(),
+        label,
+        own,
+        header,
+        params: Arc::new([]),
+    }
+}
+
+/// A method works exactly when its capability is advertised.
+fn offered_or(offered: bool, inbound: &Inbound) -> Result<(), Refusal> {
+    if offered {
+        Ok(())
+    } else {
+        Err(Refusal::Method(inbound.message.method.to_string()))
+    }
+}
+
+fn text<'a>(raw: Option<&'a RawValue>, field: &str) -> Result<(&'a str, Cow<'a, str>), Refusal> {
+    let raw = raw
+        .ok_or_else(|| Refusal::Params(format!("`{field}` is missing").into()))?
+        .get();
+    let text =
+        string(raw).ok_or_else(|| Refusal::Params(format!("`{field}` must be text").into()))?;
+    Ok((raw, text))
+}

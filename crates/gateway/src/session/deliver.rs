@@ -1,0 +1,163 @@
+//! What reaches a session's client outside its own requests.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::json::{Splice, members, quote, span_of, string};
+use protocol::json_rpc::{self, Message, Shape, code};
+use tokio::sync::mpsc;
+
+use super::{BACKLOG_MAX, Leg, OUTBOX_MAX, Session};
+
+impl Session {
+    /// Opens the session's own stream; an older one gets nothing any more.
+    pub(crate) fn open_stream(&self) -> mpsc::Receiver<Bytes> {
+        let (sender, receiver) = mpsc::channel(OUTBOX_MAX);
+        {
+            let mut state = self.state();
+            for message in state.backlog.drain(..) {
+                // A fresh channel has room for the whole backlog.
+                drop(sender.try_send(message));
+            }
+            state.outbox = Some(sender);
+        }
+        for leg in self.legs() {
+            leg.listen();
+        }
+        receiver
+    }
+
+    /// Whether a stream is open.
+    pub(crate) fn has_stream(&self) -> bool {
+        self.state()
+            .outbox
+            .as_ref()
+            .is_some_and(|outbox| !outbox.is_closed())
+    }
+
+    /// Sends a message on the session's own stream, or keeps it until there is one.
+    pub(crate) fn deliver(&self, message: Bytes) {
+        let mut state = self.state();
+        let message = match state
+            .outbox
+            .as_ref()
+            .map(|outbox| outbox.try_send(message.clone()))
+        {
+            Some(Ok(())) => return,
+            Some(Err(mpsc::error::TrySendError::Full(_))) => {
+                tracing::warn!("a session's stream is full; a message is dropped");
+                return;
+            }
+            Some(Err(mpsc::error::TrySendError::Closed(message))) => message,
+            None => message,
+        };
+        if state.backlog.len() >= BACKLOG_MAX {
+            state.backlog.pop_front();
+        }
+        state.backlog.push_back(message);
+    }
+
+    /// Opens a question of a server: as the client gets it, or answered for it when that cannot be.
+    pub(crate) async fn ask(&self, leg: &Arc<Leg>, message: &Message) -> Option<Bytes> {
+        let Shape::Request(id) = &message.shape else {
+            return None;
+        };
+        if &*message.method == "ping" {
+            self.say(leg, json_rpc::result(id, b"{}")).await;
+            return None;
+        }
+        // On a shared session nobody can say which client is meant (authority, "Upstream isolation").
+        let question = if leg.exclusive {
+            self.state().questions.ask(leg, message)
+        } else {
+            None
+        };
+        if question.is_none() {
+            let text = "this question cannot be put to a client here";
+            self.say(
+                leg,
+                json_rpc::error(Some(id), code::METHOD_NOT_FOUND, text, None),
+            )
+            .await;
+        }
+        question
+    }
+
+    /// Takes the client's answer to a question; says whether there was such a question.
+    pub(crate) async fn answer(&self, message: &Message) -> bool {
+        let found = self.state().questions.answered(message);
+        let Some((leg, bytes)) = found else {
+            return false;
+        };
+        self.say(&leg, bytes).await;
+        true
+    }
+
+    /// Takes the client's progress on a question.
+    pub(crate) async fn progress(&self, message: &Message) {
+        let leg = self.state().questions.progressed(message);
+        if let Some(leg) = leg {
+            self.say(&leg, message.bytes.clone()).await;
+        }
+    }
+
+    /// Tells every server whose session is this client's alone.
+    pub(crate) async fn tell_all(&self, message: &Message) {
+        for leg in self.legs().iter().filter(|leg| leg.exclusive) {
+            self.say(leg, message.bytes.clone()).await;
+        }
+    }
+
+    async fn say(&self, leg: &Arc<Leg>, message: Bytes) {
+        if let Err(failure) = leg.conversation().say(message).await {
+            tracing::warn!(server = %leg.server().name, session = ?self.id, %failure, "a message could not be passed on");
+        }
+    }
+
+    /// Takes what a server says outside any call.
+    pub(super) async fn take(&self, leg: &Arc<Leg>, bytes: Bytes) {
+        let Ok(message) = Message::parse(bytes) else {
+            return;
+        };
+        match &message.shape {
+            Shape::Request(_) => {
+                if let Some(question) = self.ask(leg, &message).await {
+                    self.deliver(question);
+                }
+            }
+            Shape::Notification => {
+                if let Some(notice) = self.notice(leg, &message) {
+                    self.deliver(notice);
+                }
+            }
+            Shape::Result(_) | Shape::Error(_) => {}
+        }
+    }
+
+    /// A notification of a server as the client gets it, or `None` when it is not the client's.
+    pub(crate) fn notice(&self, leg: &Arc<Leg>, message: &Message) -> Option<Bytes> {
+        match &*message.method {
+            "notifications/cancelled" => self.state().questions.withdrawn(leg, message),
+            "notifications/resources/updated" => self.updated(leg, message),
+            "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed" => {
+                leg.server().look_again();
+                None
+            }
+            // Progress without its request has lost its meaning.
+            "notifications/progress" => None,
+            _ => leg.exclusive.then(|| message.bytes.clone()),
+        }
+    }
+
+    /// `notifications/resources/updated` with the URI as the client subscribed to it.
+    fn updated(&self, leg: &Arc<Leg>, message: &Message) -> Option<Bytes> {
+        let found = members(message.body()).ok()?;
+        let uri = found.iter().find(|member| member.key == "uri")?;
+        let shown = self.subscribed_as(&leg.server().id, &string(uri.value)?)?;
+        let mut splice = Splice::new();
+        splice.replace(span_of(&message.bytes, uri.value), quote(&shown));
+        Some(splice.apply(&message.bytes).into())
+    }
+}

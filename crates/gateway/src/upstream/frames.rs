@@ -1,0 +1,139 @@
+//! Messages of one exchange, one after the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::sse;
+use transport::outbound::Incoming;
+
+use super::duplex::CallFrames;
+use super::http::{Head, HttpLink};
+use crate::failure::UpstreamFailure;
+
+/// How often one broken stream is picked up again.
+const RESUMES_MAX: u32 = 20;
+/// How long to wait before picking a stream up when the server names no time.
+const RESUME_WAIT_DEFAULT: Duration = Duration::from_secs(1);
+/// The longest wait a server may ask for.
+const RESUME_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Messages of one exchange. Dropping it ends the exchange as its era says.
+#[derive(Debug)]
+pub(crate) enum Frames {
+    /// From an event stream over HTTP.
+    Events(Box<EventFrames>),
+    /// From a connection that many exchanges share.
+    Call(CallFrames),
+}
+
+impl Frames {
+    /// The next message, or `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, UpstreamFailure>> {
+        match self {
+            Self::Events(frames) => frames.next().await,
+            Self::Call(frames) => frames.next().await,
+        }
+    }
+}
+
+/// An event stream over HTTP, picked up again when it breaks and the server allows it.
+#[derive(Debug)]
+pub(crate) struct EventFrames {
+    link: Arc<HttpLink>,
+    head: Head,
+    body: Option<Incoming>,
+    decoder: sse::Decoder,
+    ready: VecDeque<Bytes>,
+    last_event: Option<String>,
+    retry: Option<Duration>,
+    resumes: u32,
+}
+
+impl EventFrames {
+    pub(crate) fn new(link: Arc<HttpLink>, head: Head, body: Incoming) -> Self {
+        Self {
+            link,
+            head,
+            body: Some(body),
+            decoder: sse::Decoder::new(),
+            ready: VecDeque::new(),
+            last_event: None,
+            retry: None,
+            resumes: 0,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, UpstreamFailure>> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Some(Ok(message));
+            }
+            let Some(body) = &mut self.body else {
+                return None;
+            };
+            match body.chunk().await {
+                Some(Ok(chunk)) => {
+                    if let Err(failure) = self.take(&chunk) {
+                        self.body = None;
+                        return Some(Err(failure));
+                    }
+                }
+                Some(Err(failure)) => {
+                    self.body = None;
+                    if !self.resume().await {
+                        let server = self.link.server();
+                        return Some(Err(UpstreamFailure::NoAnswer {
+                            server,
+                            reason: failure.to_string(),
+                        }));
+                    }
+                }
+                None => {
+                    self.body = None;
+                    if !self.resume().await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, chunk: &[u8]) -> Result<(), UpstreamFailure> {
+        let too_long = |error: sse::TooLong| UpstreamFailure::Garbage {
+            server: self.link.server(),
+            reason: error.to_string(),
+        };
+        self.decoder.push(chunk).map_err(too_long)?;
+        while let Some(event) = self.decoder.next_event() {
+            if let Some(wait) = event.retry_ms {
+                self.retry = Some(Duration::from_millis(wait).min(RESUME_WAIT_MAX));
+            }
+            if event.is_message() {
+                self.ready.push_back(event.data.into());
+            }
+            if event.id.as_ref().is_some_and(|id| !id.is_empty()) {
+                self.last_event = event.id;
+            }
+        }
+        Ok(())
+    }
+
+    /// Picks the stream up where it ended (MCP 2025-11-25, basic/transports, "Resumability and Redelivery").
+    async fn resume(&mut self) -> bool {
+        let Some(last_event) = self.last_event.clone().filter(|_| self.head.is_legacy()) else {
+            return false;
+        };
+        while self.resumes < RESUMES_MAX {
+            self.resumes += 1;
+            tokio::time::sleep(self.retry.unwrap_or(RESUME_WAIT_DEFAULT)).await;
+            if let Ok(body) = self.link.open_events(&self.head, Some(&last_event)).await {
+                self.body = Some(body);
+                self.decoder = sse::Decoder::new();
+                return true;
+            }
+        }
+        false
+    }
+}

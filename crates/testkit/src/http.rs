@@ -1,0 +1,581 @@
+//! A bare HTTP/1.1 client: sends exactly the header lines it is told, reads events one by one, hangs up on demand.
+//!
+//! ```no_run
+//! # async fn story() -> anyhow::Result<()> {
+//! use testkit::http;
+//!
+//! // A modern call with everything the specification wants, one header line doubled.
+//! let mut reply = http::modern("http://127.0.0.1:8484/mcp/default", 7, "tools/call", r#"{"name":"echo","arguments":{}}"#)
+//!     .header("Mcp-Name", "echo")
+//!     .header("Mcp-Name", "other")
+//!     .send()
+//!     .await?;
+//! assert_eq!(reply.status, 400);
+//! assert_eq!(reply.json().await?["error"]["code"], -32020);
+//!
+//! // A stream, read event by event, then dropped half way: dropping the reply closes the connection.
+//! let mut stream = http::get("http://127.0.0.1:8484/mcp/default")?.header("Accept", "text/event-stream").send().await?;
+//! let event = stream.event().await?.expect("one event");
+//! println!("{}", event.data);
+//! drop(stream);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, bail};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::{MESSAGE_BYTES_MAX, within};
+
+/// A request in the making. Header lines are sent in the order given; `Host`, `Content-Length` and `Connection: close`
+/// are added unless a line of that name was given or [`without`](Self::without) was called.
+#[derive(Clone, Debug)]
+pub struct Request {
+    authority: String,
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    omitted: Vec<String>,
+    body: Bytes,
+}
+
+/// A `POST` of `body` with the content type and accept lines every MCP client sends.
+///
+/// # Errors
+/// When `url` is not `http://host:port/…`.
+pub fn post(url: &str, body: impl Into<Bytes>) -> anyhow::Result<Request> {
+    Ok(Request::new("POST", url)?
+        .header("Content-Type", "application/json")
+        .header("Accept", "application/json, text/event-stream")
+        .body(body))
+}
+
+/// A `GET` without further header lines.
+///
+/// # Errors
+/// As [`post`].
+pub fn get(url: &str) -> anyhow::Result<Request> {
+    Request::new("GET", url)
+}
+
+/// A `DELETE` without further header lines.
+///
+/// # Errors
+/// As [`post`].
+pub fn delete(url: &str) -> anyhow::Result<Request> {
+    Request::new("DELETE", url)
+}
+
+/// A request of the handshake eras: `params` is raw JSON; `id` is raw JSON too (`7`, `"a"`).
+///
+/// # Panics
+/// When `url` is not `http://host:port/…`.
+#[must_use]
+pub fn legacy(url: &str, id: impl std::fmt::Display, method: &str, params: &str) -> Request {
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
+    post(url, body).expect("the test's URL is complete")
+}
+
+/// The same without an id.
+///
+/// # Panics
+/// As [`legacy`].
+#[must_use]
+pub fn notification(url: &str, method: &str, params: &str) -> Request {
+    let body = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#);
+    post(url, body).expect("the test's URL is complete")
+}
+
+/// A request of revision 2026-07-28 with its header lines and `_meta`, and no client capabilities.
+///
+/// `params` is a raw JSON object. `Mcp-Name` is left to the caller.
+///
+/// # Panics
+/// As [`legacy`].
+#[must_use]
+pub fn modern(url: &str, id: impl std::fmt::Display, method: &str, params: &str) -> Request {
+    modern_with(url, id, method, params, "{}")
+}
+
+/// [`modern`] with client capabilities (a raw JSON object).
+///
+/// # Panics
+/// As [`legacy`].
+#[must_use]
+pub fn modern_with(
+    url: &str,
+    id: impl std::fmt::Display,
+    method: &str,
+    params: &str,
+    capabilities: &str,
+) -> Request {
+    let meta = format!(r#"{{"io.modelcontextprotocol/clientCapabilities":{capabilities}}}"#);
+    modern_meta(url, id, method, params, &meta)
+}
+
+/// [`modern`] with members of `_meta` (a raw JSON object) beside or instead of the usual ones.
+///
+/// # Panics
+/// As [`legacy`], and when `meta` is not a JSON object.
+#[must_use]
+pub fn modern_meta(
+    url: &str,
+    id: impl std::fmt::Display,
+    method: &str,
+    params: &str,
+    meta: &str,
+) -> Request {
+    let mut members = serde_json::json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "testkit", "version": "1"},
+    });
+    let more: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(meta).expect("the test's _meta is an object");
+    for (name, value) in more {
+        members[name] = value;
+    }
+    let rest = params.trim().trim_start_matches('{');
+    let comma = if rest.trim() == "}" { "" } else { "," };
+    let params = format!(r#"{{"_meta":{members}{comma}{rest}"#);
+    legacy(url, id, method, &params)
+        .header("MCP-Protocol-Version", "2026-07-28")
+        .header("Mcp-Method", method)
+}
+
+/// Sends `bytes` to the authority of `url` as they are and returns everything that comes back until the peer closes.
+///
+/// # Errors
+/// When the peer cannot be reached or does not close in time.
+pub async fn verbatim(url: &str, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let (authority, _) = split(url)?;
+    let mut socket = connect(authority).await?;
+    socket.write_all(bytes).await?;
+    let mut answer = Vec::new();
+    within("the peer to close", socket.read_to_end(&mut answer)).await??;
+    Ok(answer)
+}
+
+/// An open socket to the authority of `url`, for tests that write half a request.
+///
+/// # Errors
+/// When the peer cannot be reached.
+pub async fn socket(url: &str) -> anyhow::Result<TcpStream> {
+    connect(split(url)?.0).await
+}
+
+impl Request {
+    /// Any method.
+    ///
+    /// # Errors
+    /// As [`post`].
+    pub fn new(method: &str, url: &str) -> anyhow::Result<Self> {
+        let (authority, target) = split(url)?;
+        Ok(Self {
+            authority: authority.to_owned(),
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            omitted: Vec::new(),
+            body: Bytes::new(),
+        })
+    }
+
+    /// Adds a header line; lines of the same name are kept.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Replaces every line of that name by one.
+    #[must_use]
+    pub fn set(self, name: &str, value: &str) -> Self {
+        let mut request = self.without(name);
+        request.omitted.pop();
+        request.header(name, value)
+    }
+
+    /// Removes every line of that name, also one that would be added by itself.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers
+            .retain(|line| !line.0.eq_ignore_ascii_case(name));
+        self.omitted.push(name.to_owned());
+        self
+    }
+
+    /// Replaces the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Sends it on a connection of its own and reads the head of the answer.
+    ///
+    /// # Errors
+    /// When the peer cannot be reached, closes early or answers what is not HTTP/1.
+    pub async fn send(&self) -> anyhow::Result<Reply> {
+        let mut socket = connect(&self.authority).await?;
+        socket.write_all(&self.bytes()).await?;
+        Reply::read(socket).await
+    }
+
+    /// The bytes that [`send`](Self::send) writes.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let length = self.body.len().to_string();
+        let added = [
+            ("Host", self.authority.as_str()),
+            ("Content-Length", &length),
+            ("Connection", "close"),
+        ];
+        for (name, value) in added {
+            let given = self
+                .headers
+                .iter()
+                .any(|line| line.0.eq_ignore_ascii_case(name));
+            let omitted = self
+                .omitted
+                .iter()
+                .any(|other| other.eq_ignore_ascii_case(name));
+            if !given && !omitted {
+                write!(head, "{name}: {value}\r\n").expect("a string takes everything");
+            }
+        }
+        for (name, value) in &self.headers {
+            write!(head, "{name}: {value}\r\n").expect("a string takes everything");
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}
+
+/// An answer whose head is read; the body follows on demand. Dropping it hangs up.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Header lines in order, names as spelled.
+    pub headers: Vec<(String, String)>,
+    socket: TcpStream,
+    buffer: BytesMut,
+    framing: Framing,
+    /// Body bytes that are free of framing but not yet handed out.
+    decoded: BytesMut,
+}
+
+#[derive(Debug)]
+enum Framing {
+    Length(usize),
+    Chunked,
+    UntilClose,
+    Done,
+}
+
+/// One server-sent event.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Event {
+    /// The `event` field; empty when absent.
+    pub name: String,
+    /// The `id` field.
+    pub id: Option<String>,
+    /// The `retry` field.
+    pub retry: Option<u64>,
+    /// The `data` lines joined by line breaks.
+    pub data: String,
+}
+
+impl Event {
+    /// The data as a value; `Null` when it is not JSON.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.data).unwrap_or_default()
+    }
+}
+
+impl Reply {
+    /// The first header line of that name, whatever its case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|line| line.0.eq_ignore_ascii_case(name))
+            .map(|line| line.1.as_str())
+    }
+
+    /// Whether the body is an event stream.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.header("content-type")
+            .is_some_and(|kind| kind.starts_with("text/event-stream"))
+    }
+
+    /// The rest of the body.
+    ///
+    /// # Errors
+    /// When the body is cut off, badly framed, too long or does not end in time.
+    pub async fn bytes(&mut self) -> anyhow::Result<Bytes> {
+        within("the end of the body", async {
+            while self.more().await? {}
+            Ok(self.decoded.split().freeze())
+        })
+        .await?
+    }
+
+    /// The rest of the body as text.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes), or when it is not UTF-8.
+    pub async fn text(&mut self) -> anyhow::Result<String> {
+        Ok(String::from_utf8(self.bytes().await?.to_vec())?)
+    }
+
+    /// The body as one JSON value.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes), or when it is not JSON.
+    pub async fn json(&mut self) -> anyhow::Result<serde_json::Value> {
+        let text = self.text().await?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("status {}: not JSON: {text}", self.status))
+    }
+
+    /// The answer to a request whichever way it came: the JSON body, or the first event that carries `result` or
+    /// `error`.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes), or when the stream ends without an answer.
+    pub async fn answer(&mut self) -> anyhow::Result<serde_json::Value> {
+        if !self.is_stream() {
+            return self.json().await;
+        }
+        while let Some(event) = self.event().await? {
+            let message = event.json();
+            if message.get("result").is_some() || message.get("error").is_some() {
+                return Ok(message);
+            }
+        }
+        bail!("the stream ended without an answer")
+    }
+
+    /// The next event; `None` at the proper end of the stream. Comments and keep-alives are skipped.
+    ///
+    /// # Errors
+    /// When the stream is cut off or nothing comes in time.
+    pub async fn event(&mut self) -> anyhow::Result<Option<Event>> {
+        within("the next event", async {
+            loop {
+                let end = self
+                    .decoded
+                    .windows(2)
+                    .position(|two| two == b"\n\n")
+                    .map(|at| (at, 2));
+                let end_crlf = self
+                    .decoded
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n")
+                    .map(|at| (at, 4));
+                if let Some((at, gap)) = end.into_iter().chain(end_crlf).min() {
+                    let block = self.decoded.split_to(at + gap);
+                    match parse_event(&String::from_utf8_lossy(&block[..at])) {
+                        Some(event) => return Ok(Some(event)),
+                        None => continue,
+                    }
+                }
+                if !self.more().await? {
+                    return Ok(None);
+                }
+            }
+        })
+        .await?
+    }
+
+    /// The next block of the stream as text, comments included.
+    ///
+    /// # Errors
+    /// As [`event`](Self::event).
+    pub async fn block(&mut self) -> anyhow::Result<Option<String>> {
+        within("the next block", async {
+            loop {
+                if let Some(at) = self.decoded.windows(2).position(|two| two == b"\n\n") {
+                    let block = self.decoded.split_to(at + 2);
+                    return Ok(Some(String::from_utf8_lossy(&block[..at]).into_owned()));
+                }
+                if !self.more().await? {
+                    return Ok(None);
+                }
+            }
+        })
+        .await?
+    }
+
+    async fn read(mut socket: TcpStream) -> anyhow::Result<Self> {
+        let mut buffer = BytesMut::new();
+        let head = within("the head of the answer", head(&mut socket, &mut buffer)).await??;
+        let mut lines = head.split("\r\n");
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let status = status.with_context(|| format!("not an HTTP answer: {head}"))?;
+        let split = |line: &str| {
+            line.split_once(':')
+                .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        };
+        let headers: Vec<_> = lines.filter_map(split).collect();
+        let mut reply = Self {
+            status,
+            headers,
+            socket,
+            buffer,
+            framing: Framing::UntilClose,
+            decoded: BytesMut::new(),
+        };
+        reply.framing = reply.framing_of_head();
+        Ok(reply)
+    }
+
+    fn framing_of_head(&self) -> Framing {
+        if self
+            .header("transfer-encoding")
+            .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+        {
+            return Framing::Chunked;
+        }
+        if matches!(self.status, 204 | 304) {
+            return Framing::Done;
+        }
+        match self
+            .header("content-length")
+            .and_then(|length| length.parse().ok())
+        {
+            Some(length) => Framing::Length(length),
+            None => Framing::UntilClose,
+        }
+    }
+
+    /// Decodes one more piece of the body; false at its end.
+    async fn more(&mut self) -> anyhow::Result<bool> {
+        match self.framing {
+            Framing::Done | Framing::Length(0) => return Ok(false),
+            Framing::Chunked => return self.chunk().await,
+            Framing::Length(_) | Framing::UntilClose => {}
+        }
+        if self.buffer.is_empty() && !self.fill().await? {
+            if let Framing::Length(missing) = self.framing {
+                bail!("the body was cut off {missing} bytes before its end");
+            }
+            self.framing = Framing::Done;
+            return Ok(false);
+        }
+        let taken = match self.framing {
+            Framing::Length(missing) => missing.min(self.buffer.len()),
+            Framing::Chunked | Framing::UntilClose | Framing::Done => self.buffer.len(),
+        };
+        if let Framing::Length(missing) = &mut self.framing {
+            *missing -= taken;
+        }
+        self.decoded.extend_from_slice(&self.buffer.split_to(taken));
+        Ok(true)
+    }
+
+    async fn chunk(&mut self) -> anyhow::Result<bool> {
+        let line = self.line().await?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16)
+            .with_context(|| format!("not a chunk size: {line:?}"))?;
+        while self.buffer.len() < size + 2 {
+            if !self.fill().await? {
+                bail!("the body was cut off inside a chunk");
+            }
+        }
+        self.decoded.extend_from_slice(&self.buffer.split_to(size));
+        drop(self.buffer.split_to(2));
+        if size == 0 {
+            self.framing = Framing::Done;
+        }
+        Ok(size > 0)
+    }
+
+    async fn line(&mut self) -> anyhow::Result<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
+                let line = self.buffer.split_to(end + 2);
+                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            if !self.fill().await? {
+                bail!("the body was cut off between chunks");
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> anyhow::Result<bool> {
+        if self.decoded.len() + self.buffer.len() > MESSAGE_BYTES_MAX {
+            bail!("the body is longer than {MESSAGE_BYTES_MAX} bytes");
+        }
+        Ok(self.socket.read_buf(&mut self.buffer).await? > 0)
+    }
+}
+
+async fn head(socket: &mut TcpStream, buffer: &mut BytesMut) -> anyhow::Result<String> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+            drop(buffer.split_to(end + 4));
+            if !head.starts_with("HTTP/1.1 100") {
+                return Ok(head);
+            }
+        } else if socket.read_buf(buffer).await? == 0 {
+            bail!(
+                "the peer closed before its answer: {:?}",
+                String::from_utf8_lossy(buffer)
+            );
+        }
+    }
+}
+
+fn parse_event(block: &str) -> Option<Event> {
+    let mut event = Event::default();
+    let mut data = Vec::new();
+    for line in block.lines() {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => event.name = value.to_owned(),
+            "id" => event.id = Some(value.to_owned()),
+            "retry" => event.retry = value.parse().ok(),
+            "data" => data.push(value),
+            _ => {}
+        }
+    }
+    event.data = data.join("\n");
+    (event != Event::default()).then_some(event)
+}
+
+fn split(url: &str) -> anyhow::Result<(&str, &str)> {
+    let rest = url
+        .strip_prefix("http://")
+        .with_context(|| format!("not an http URL: {url}"))?;
+    let at = rest.find('/').unwrap_or(rest.len());
+    let target = if at == rest.len() { "/" } else { &rest[at..] };
+    Ok((&rest[..at], target))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests' own door: it must not share code with the one under test"
+)]
+async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
+    let socket = within("a connection", TcpStream::connect(authority)).await?;
+    let socket = socket.with_context(|| format!("connect to {authority}"))?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}

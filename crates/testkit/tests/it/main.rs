@@ -1,0 +1,6 @@
+//! Tests of the fixtures themselves.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fixture;
+mod raw;
