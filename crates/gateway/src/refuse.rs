@@ -84,9 +84,6 @@ pub(crate) enum Refusal {
     /// No such resource.
     #[error("unknown resource `{0}`")]
     Resource(String),
-    /// The client did not declare what this needs.
-    #[error("the client did not declare the capability `{0}`, which this request needs")]
-    Capability(&'static str),
     /// The client did not declare the extension this needs.
     #[error("the client did not declare the extension `{0}`, which this request needs")]
     Extension(&'static str),
@@ -123,7 +120,6 @@ impl Refusal {
             | Self::HeaderMismatch { .. }
             | Self::Version(_)
             | Self::NoSession
-            | Self::Capability(_)
             | Self::Extension(_) => StatusCode::BAD_REQUEST,
             // MCP 2026-07-28, streamable-http, "Protocol Version Header": 404 with a JSON-RPC body.
             Self::Method(_) if era == Era::Modern => StatusCode::NOT_FOUND,
@@ -148,14 +144,13 @@ impl Refusal {
             Self::Params(_) | Self::Unknown { .. } => code::INVALID_PARAMS,
             Self::Resource(_) if era == Era::Legacy => code::RESOURCE_NOT_FOUND,
             Self::Resource(_) => code::INVALID_PARAMS,
-            Self::Capability(_) | Self::Extension(_) if era == Era::Modern => {
+            Self::Extension(_) if era == Era::Modern => {
                 code::MISSING_CAPABILITY
             }
             Self::Required(_) | Self::Upstream(_) => code::INTERNAL_ERROR,
             Self::Malformed(Malformed::Message { .. })
             | Self::DoubledHeader(_)
             | Self::Version(_)
-            | Self::Capability(_)
             | Self::Extension(_)
             | Self::NoSuchEndpoint
             | Self::Origin
@@ -200,10 +195,6 @@ impl Refusal {
                 ))
             }
             Self::Resource(uri) => Some(format!("{{\"uri\":{}}}", quote(uri))),
-            Self::Capability(name) => Some(format!(
-                "{{\"requiredCapabilities\":{{{}:{{}}}}}}",
-                quote(name)
-            )),
             Self::Extension(name) => Some(format!(
                 "{{\"requiredCapabilities\":{{\"extensions\":{{{}:{{}}}}}}}}",
                 quote(name)

@@ -65,28 +65,20 @@ impl Inbound {
 ///
 /// A modern version header or modern `_meta` makes it modern, malformed ones included; everything else is legacy.
 pub(crate) fn era(message: &Message, version: Option<&HeaderValue>) -> Era {
-    if &*message.method == Method::Initialize.as_str() {
-        return Era::Legacy;
-    }
-    if let Some(version) = version {
-        let known = version
-            .to_str()
-            .ok()
-            .and_then(|text| Version::parse(text.trim()));
-        return known.map_or(Era::Modern, Version::era);
+    let named = version.map(|version| version.to_str().ok().and_then(|text| Version::parse(text.trim())));
+    let opens = &*message.method == Method::Initialize.as_str();
+    match named {
+        Some(Some(version)) => return version.era(),
+        // A client may announce in `initialize` a version we have never heard of.
+        Some(None) if !opens => return Era::Modern,
+        Some(None) | None => {}
     }
     let body = message.body().as_bytes();
     let marked = memchr::memmem::find(body, b"io.modelcontextprotocol/protocolVersion").is_some();
-    if marked
-        && meta(message).is_ok_and(|meta| meta.is_some_and(|meta| meta.protocol_version.is_some()))
-    {
+    if marked && meta(message).is_ok_and(|meta| meta.is_some_and(|meta| meta.protocol_version.is_some())) {
         return Era::Modern;
     }
-    if &*message.method == Method::Discover.as_str() {
-        Era::Modern
-    } else {
-        Era::Legacy
-    }
+    if &*message.method == Method::Discover.as_str() { Era::Modern } else { Era::Legacy }
 }
 
 fn meta(message: &Message) -> Result<Option<Meta<'_>>, Refusal> {

@@ -73,9 +73,9 @@ impl<'s> Reader<'s> {
                 self.number(node, number, schema, path);
                 node.to_json()
             }
-            (Content::Bool(_), Some("boolean")) | (Content::Null, Some("null")) | (_, None) => {
-                node.to_json()
-            }
+            (Content::Bool(_), Some("boolean")) | (Content::Null, Some("null")) => node.to_json(),
+            // A schema without type takes anything, but a union of which nothing fits does not.
+            (_, None) if schema.get("anyOf").is_none() => node.to_json(),
             _ => {
                 self.mismatch(node, schema, path);
                 node.to_json()

@@ -81,6 +81,7 @@ fn finished(mut top: Map<String, Value>, title: &str, generator: &mut SchemaGene
         Value::Object(generator.take_definitions(true)),
     );
     add_cluster_written(&mut schema);
+    add_one_of(&mut schema);
     Value::Object(schema)
 }
 
@@ -91,6 +92,20 @@ fn add_cluster_written(schema: &mut Map<String, Value>) {
         metadata.expect("every kind has metadata, a type of this file with properties");
     for field in CLUSTER_WRITTEN {
         properties.insert(field.to_owned(), json!({ (Unused::MARK): "silent" }));
+    }
+}
+
+/// Says "exactly one of" in words that editors know too.
+fn add_one_of(schema: &mut Map<String, Value>) {
+    let definitions = schema["definitions"].as_object_mut();
+    for (_, definition) in definitions.into_iter().flatten() {
+        let fields = definition.get("x-marque-one-of").and_then(Value::as_array);
+        let Some(fields) = fields else { continue };
+        let one_of = fields
+            .iter()
+            .map(|field| json!({ "required": [field] }))
+            .collect();
+        definition["oneOf"] = Value::Array(one_of);
     }
 }
 

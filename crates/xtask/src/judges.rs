@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// Put a debug build of Marque in front of the fixture instead of a release build.
     #[arg(long)]
     debug: bool,
-    /// Keep the suites' result files and all logs below .judges/run.
+    /// Keep the suites' result files and all logs below .judges, as is done when something fails.
     #[arg(long)]
     keep: bool,
 }
@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if options.only != Some(Half::Conformance) {
         failures += judge_clients(&tools, &mut stage)?;
     }
-    stage.end(options.keep)?;
+    stage.end(options.keep || failures > 0)?;
     if failures > 0 {
         bail!("{failures} failed, see above");
     }

@@ -220,7 +220,7 @@ async fn legacy(
     } else {
         Standing::Legacy(session(doors, &toolset, headers)?)
     };
-    if let (Standing::Legacy(session), None | Some(())) = (&standing, answers(&message)) {
+    if let (Standing::Legacy(session), false) = (&standing, matches!(message.shape, Shape::Request(_))) {
         legacy::take(session, &message).await?;
         return Ok(Reply::Accepted);
     }
@@ -232,14 +232,6 @@ async fn legacy(
         mirrored: Vec::new(),
     };
     call(&doors.gateway, inbound).await
-}
-
-/// `None` or `Some(())` for messages that want no answer.
-fn answers(message: &Message) -> Option<()> {
-    match message.shape {
-        Shape::Request(_) => None,
-        Shape::Notification | Shape::Result(_) | Shape::Error(_) => Some(()),
-    }
 }
 
 /// MCP 2025-06-18 and later: an invalid or unknown version header is a 400.

@@ -6,6 +6,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod agreement;
 mod examples;
 mod invalid;
 mod mcp_json;

@@ -33,6 +33,10 @@ impl Default for Canned<'_> {
     }
 }
 
+/// A tool result that a careless hop would change: long integers, spelled numbers, key order, escapes, white space,
+/// unknown members and an unknown kind of content.
+pub const ODD_RESULT: &str = r#"{"zeta":1,"content":[{"type":"text","text":"\u00e9\/\ud83d\ude00","note":null},{"type":"hologram","data":[1.0,1e3,-0]}],  "structuredContent":{"b":12345678901234567890123,"a":0.10,"é":[]},"isError":false,"_meta":{"x.example/y":{"deep":[[[]]]}}}"#;
+
 /// Answers `initialize`, `notifications/initialized`, `ping`, `server/discover`, `tools/list`, `GET` and `DELETE` as
 /// an honest server of those eras would; `None` for everything else, which is the test's own business.
 #[must_use]

@@ -27,14 +27,15 @@
 //! # }
 //! ```
 //!
-//! [`canned`] answers the handshake of either era, so that a test scripts only what it is about.
+//! [`canned`] answers the handshake of either era, so that a test scripts only what it is about;
+//! [`ODD_RESULT`] is an answer that must pass every hop byte for byte.
 
 mod canned;
 mod script;
 mod seen;
 mod server;
 
-pub use canned::{Canned, canned};
+pub use canned::{Canned, ODD_RESULT, canned};
 pub use script::{Feed, Gate, Opener, Push, Script, feed, gate};
 pub use seen::Seen;
 pub use server::RawServer;

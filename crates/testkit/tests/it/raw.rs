@@ -1,7 +1,7 @@
 //! The scripted server and the bare client, against each other.
 
 use testkit::http;
-use testkit::raw::{Canned, RawServer, Script, canned, feed, gate};
+use testkit::raw::{Canned, ODD_RESULT, RawServer, Script, canned, feed, gate};
 
 #[tokio::test]
 async fn answers_verbatim_and_remembers_the_request() {
@@ -163,4 +163,10 @@ async fn canned_servers_speak_the_eras_they_offer() {
         reply.json().await.unwrap()["result"]["protocolVersion"],
         "2025-11-25"
     );
+}
+
+#[test]
+fn odd_result_is_json_that_a_value_would_change() {
+    let value: serde_json::Value = serde_json::from_str(ODD_RESULT).unwrap();
+    assert_ne!(value.to_string(), ODD_RESULT);
 }

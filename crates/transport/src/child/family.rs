@@ -6,6 +6,6 @@ mod linux;
 mod unix;
 
 #[cfg(target_os = "linux")]
-pub(super) use self::linux::{Parent, adopt_orphans, ask_strays, kill_children};
+pub(super) use self::linux::{Parent, adopt_orphans, ask_strays, be_named, kill_children};
 #[cfg(not(target_os = "linux"))]
-pub(super) use self::unix::{Parent, adopt_orphans, ask_strays, kill_children};
+pub(super) use self::unix::{Parent, adopt_orphans, ask_strays, be_named, kill_children};

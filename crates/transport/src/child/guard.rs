@@ -48,8 +48,15 @@ impl ChildGuard {
     /// # Cancellation
     /// Nothing is lost.
     pub async fn exited(&mut self) -> String {
+        let group = self.supervisor_id();
         let ended = match self.supervisor.wait().await {
-            Ok(status) => text(status),
+            Ok(status) => {
+                if let (Some(group), None) = (group, status.code()) {
+                    // Somebody has killed the supervisor, and nobody looks after the others of its group.
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
+                text(status)
+            }
             Err(error) => format!("ended in an unknown way: {error}"),
         };
         // Nobody is left who could write more, so this is only what is still in the pipe.

@@ -100,6 +100,7 @@ impl Child {
 fn command(spec: &ChildSpec) -> Command {
     let mut command = Command::new(&spec.supervisor);
     command
+        .arg0(supervise::NAME)
         .arg(SUPERVISE)
         .arg("--")
         .arg(std::process::id().to_string())

@@ -17,6 +17,8 @@ use super::family::{self, Parent};
 
 /// The first argument that makes our binary a supervisor; the others are for [`supervise`].
 pub const SUPERVISE: &str = "__supervise";
+/// What the supervisor is called in lists of processes: not as this program, so that `pkill -9` of this program spares it.
+pub(super) const NAME: &str = "mcp-supervisor";
 /// Asks the supervisor to kill at once.
 pub(super) const END_NOW: Signal = Signal::USR1;
 
@@ -83,6 +85,7 @@ async fn run(order: Order) -> io::Result<ExitCode> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut end_now = signal(SignalKind::user_defined1())?;
     let mut child_ended = signal(SignalKind::child())?;
+    family::be_named(NAME);
     family::adopt_orphans();
     let mut parent = Parent::watch(order.parent);
     let program = match start(&order) {

@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -168,12 +169,6 @@ where
         if let Poll::Ready(ended) = connection.as_mut().poll(ctx) {
             return Poll::Ready(ended.map_err(|error| error.to_string()));
         }
-        if !registered {
-            registered = true;
-            // What is ready already shows in the two looks below.
-            let _ = draining.as_mut().poll(ctx);
-            let _ = timer.as_mut().poll(ctx);
-        }
         if shared.drain.is_draining() && !finishing {
             finishing = true;
             finish(connection.as_mut());
@@ -181,12 +176,21 @@ where
                 return Poll::Ready(ended.map_err(|error| error.to_string()));
             }
         }
-        while timer.is_elapsed() {
+        if timer.is_elapsed() {
             match pulse.judge(Instant::now(), limits) {
                 Verdict::End(overdue) => return Poll::Ready(overdue.outcome()),
                 Verdict::LookAgain(at) => timer.as_mut().reset(at),
             }
+            registered = false;
+        }
+        if !registered {
+            let _ = draining.as_mut().poll(ctx);
             let _ = timer.as_mut().poll(ctx);
+            // A task that has used up its turn is refused, and then nothing is registered.
+            registered = has_budget_remaining();
+            if !registered || timer.is_elapsed() || shared.drain.is_draining() != finishing {
+                ctx.waker().wake_by_ref();
+            }
         }
         Poll::Pending
     })

@@ -229,6 +229,19 @@ async fn end_of_the_program_ends_what_it_left_behind() {
 }
 
 #[tokio::test]
+async fn killed_supervisor_takes_its_group_along() {
+    let mut child = shell("trap '' TERM; echo $$; echo $PPID; while :; do sleep 1; done").await;
+    let ids = [line(&mut child).await, line(&mut child).await];
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", ids[1])).unwrap();
+    assert_eq!(name.trim(), "mcp-supervisor");
+    let supervisor = rustix::process::Pid::from_raw(ids[1].parse().unwrap()).unwrap();
+    rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
+    let ended = soon(child.guard.exited()).await;
+    assert!(ended.contains("signal 9"), "{ended}");
+    all_end(&ids).await;
+}
+
+#[tokio::test]
 #[expect(
     clippy::disallowed_methods,
     reason = "the owner that is killed is not one of ours"

@@ -49,10 +49,7 @@ struct Programs {
 impl Stage {
     /// Builds what is needed and starts the fixture.
     pub(super) fn set(subject: Subject) -> anyhow::Result<Self> {
-        let folder = workspace::root().join(".judges/run");
-        if folder.is_dir() {
-            std::fs::remove_dir_all(&folder)?;
-        }
+        let folder = workspace::root().join(format!(".judges/run-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let release = matches!(subject, Subject::Marque { release: true });
         build(&["-p", "testkit", "--bins"])?;
@@ -155,7 +152,7 @@ impl Stage {
         self.marque = None;
         self.fixture = None;
         if keep {
-            println!("kept: .judges/run");
+            println!("kept: {}", self.folder.display());
             return Ok(());
         }
         Ok(std::fs::remove_dir_all(&self.folder)?)
@@ -202,7 +199,8 @@ impl Stage {
         let url = loop {
             let Some(line) = running.next_line(until)? else {
                 bail!(
-                    "marque ended before it named its endpoint; see .judges/run/marque-{name}.log"
+                    "marque ended before it named its endpoint: {}",
+                    said_last(&self.folder.join(format!("marque-{name}.log")))
                 );
             };
             if let Some(url) = endpoint_in(&line) {
@@ -240,6 +238,12 @@ fn build(what: &[&str]) -> anyhow::Result<()> {
             .args(["build", "--quiet"])
             .args(what),
     )
+}
+
+/// The last line of a log.
+fn said_last(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().last().unwrap_or("it said nothing").to_owned()
 }
 
 /// The first full URL in a line that names an endpoint.

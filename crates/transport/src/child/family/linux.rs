@@ -45,6 +45,12 @@ impl Parent {
     }
 }
 
+/// Names this process as lists of processes show it.
+pub(in crate::child) fn be_named(name: &str) {
+    // Without it, only the list is less clear.
+    let _ = fs::write("/proc/self/comm", name);
+}
+
 /// From now on, orphans below us become our children.
 pub(in crate::child) fn adopt_orphans() {
     // Cannot be refused since Linux 3.4.
