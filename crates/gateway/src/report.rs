@@ -90,6 +90,8 @@ impl Gateway {
     #[must_use]
     pub fn report(&self) -> Report {
         let table = self.table();
+        // What servers have said by now is counted, even if the merge that follows it is still due.
+        table.paths.values().for_each(|toolset| toolset.refresh());
         let mut toolsets: Vec<ToolsetReport> = table
             .paths
             .values()

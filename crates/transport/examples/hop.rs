@@ -11,6 +11,8 @@ use transport::inbound::{self, Limits, ListenSpec, Peer, Service, drain, read_bo
 use transport::outbound::{Target, TargetLimits, Trust, Waits};
 
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Larger answers are passed on as they come.
+const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 
 struct Hop(Target);
 
@@ -24,23 +26,15 @@ impl Service for Hop {
         let Ok(answer) = self.0.send(Request::from_parts(parts, body)).await else {
             return status(StatusCode::BAD_GATEWAY);
         };
-        let (parts, mut body) = answer.into_parts();
-        let body = if parts.headers.contains_key(http::header::CONTENT_LENGTH) {
+        let (parts, body) = answer.into_parts();
+        let size = http_body::Body::size_hint(&body).exact();
+        let body = if size.is_some_and(|size| size <= WHOLE_BYTES_MAX) {
             match body.collect(BODY_BYTES_MAX).await {
                 Ok(bytes) => Body::full(bytes),
                 Err(_) => return status(StatusCode::BAD_GATEWAY),
             }
         } else {
-            Body::stream(futures_util::stream::poll_fn(move |ctx| {
-                let frame = http_body::Body::poll_frame(std::pin::Pin::new(&mut body), ctx);
-                frame.map(|frame| {
-                    frame.map(|frame| {
-                        frame
-                            .map(|frame| frame.into_data().unwrap_or_default())
-                            .map_err(Into::into)
-                    })
-                })
-            }))
+            Body::forward(body)
         };
         Response::from_parts(parts, body)
     }

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::Stream;
-use http_body::{Frame, SizeHint};
+use futures_util::{Stream, stream};
+use http_body::{Body as _, Frame, SizeHint};
 
-use crate::outbound::Failure;
+use crate::outbound::{Failure, Incoming};
 
 /// The body of an answer: nothing, bytes that are all here, or bytes to come.
 #[derive(Default)]
@@ -42,6 +42,21 @@ impl Body {
     /// A body whose bytes come one chunk after the other.
     pub fn stream(stream: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Self {
         Self::Stream(Box::pin(stream))
+    }
+
+    /// A server's answer as it comes, for a client. Its failure cuts this one off; if this is dropped, the call is canceled.
+    pub fn forward(mut answer: Incoming) -> Self {
+        Self::stream(stream::poll_fn(move |ctx| {
+            loop {
+                let Some(frame) = ready!(Pin::new(&mut answer).poll_frame(ctx)?) else {
+                    return Poll::Ready(None);
+                };
+                // Trailers are passed over.
+                if let Ok(bytes) = frame.into_data() {
+                    return Poll::Ready(Some(Ok(bytes)));
+                }
+            }
+        }))
     }
 }
 
@@ -119,8 +134,6 @@ impl From<Failure> for BodyError {
 
 #[cfg(test)]
 mod tests {
-    use http_body::Body as _;
-
     use super::*;
 
     #[test]
@@ -128,7 +141,7 @@ mod tests {
         assert_eq!(Body::empty().size_hint().exact(), Some(0));
         assert_eq!(Body::full("abc").size_hint().exact(), Some(3));
         assert!(Body::full("").is_end_stream());
-        let stream = Body::stream(futures_util::stream::iter([Ok(Bytes::from_static(b"a"))]));
+        let stream = Body::stream(stream::iter([Ok(Bytes::from_static(b"a"))]));
         assert_eq!(stream.size_hint().exact(), None);
         assert!(!stream.is_end_stream());
     }

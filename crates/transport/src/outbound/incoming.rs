@@ -16,7 +16,7 @@ use super::waits::Clock;
 use super::{Awaited, Failure};
 
 /// Space taken before the bytes are here, however large the server says the body will be.
-const RESERVE_BYTES_MAX: usize = 64 * 1024;
+const RESERVE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The body of a server's answer, as it comes.
 ///

@@ -9,10 +9,13 @@ use http::StatusCode;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use transport::Trust;
+use transport::inbound::Limits;
 use transport::outbound::{Awaited, Failure, Target, TargetError, TargetLimits, Waits};
+use transport::{Body, Trust};
 
-use crate::fixture::{Scripted, post, read_until, scripted, soon, target, target_with, write};
+use crate::fixture::{
+    Scripted, post, read_until, scripted, serve, soon, target, target_with, write,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// The end of every request `post("ping")` sends.
@@ -485,6 +488,41 @@ async fn large_answers_come_whole() {
         );
     }
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn forwarded_answer_breaks_where_the_servers_broke() {
+    for (answer, is_whole) in [
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n",
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n",
+            false,
+        ),
+    ] {
+        let server = scripted(move |mut stream, _| async move {
+            read_until(&mut stream, PING).await;
+            write(&mut stream, answer).await;
+        })
+        .await;
+        let upstream = Arc::new(target(&server.url()));
+        let served = serve(Limits::default(), None, move |_, _| {
+            let upstream = Arc::clone(&upstream);
+            async move {
+                upstream
+                    .send(post("ping"))
+                    .await
+                    .unwrap()
+                    .map(Body::forward)
+            }
+        })
+        .await;
+        let answer = soon(target(&served.url()).send(post(""))).await.unwrap();
+        let read = soon(answer.into_body().collect(100)).await;
+        assert_eq!(read.is_ok(), is_whole, "{read:?}");
+    }
 }
 
 #[test]

@@ -21,7 +21,6 @@ struct AdminService {
 
 #[derive(Serialize)]
 struct Detail {
-    ready: bool,
     configuration: State,
     #[serde(flatten)]
     report: Report,
@@ -67,8 +66,8 @@ impl AdminService {
     fn ready(&self) -> Response<Body> {
         let report = self.gateway.report();
         let configuration = self.state.borrow().clone();
-        let detail = Detail { ready: report.ready, configuration, report };
-        let status = if detail.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let detail = Detail { configuration, report };
+        let status = if detail.report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         match serde_json::to_string_pretty(&detail) {
             Ok(text) => respond(status, "application/json", text + "\n"),
             Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),

@@ -48,7 +48,7 @@ impl Parent {
 /// Names this process as lists of processes show it.
 pub(in crate::child) fn be_named(name: &str) {
     // Without it, only the list is less clear.
-    let _ = fs::write("/proc/self/comm", name);
+    drop(fs::write("/proc/self/comm", name));
 }
 
 /// From now on, orphans below us become our children.
