@@ -122,6 +122,14 @@ impl Binding {
     }
 }
 
+/// Whether a tool may be called only by an app of its own server (MCP Apps, `_meta.ui.visibility`).
+///
+/// A toolset of several servers erases that boundary, so it cannot show such a tool.
+pub(crate) fn is_app_only(tool: &str) -> bool {
+    let visibility = member(tool, "_meta").and_then(|meta| member(&meta, "ui")).and_then(|ui| member(&ui, "visibility"));
+    visibility.is_some_and(|raw| serde_json::from_str::<Vec<String>>(&raw).is_ok_and(|who| who == ["app"]))
+}
+
 fn set(object: &str, key: &str, value: &str) -> String {
     set_member(object, key, value).unwrap_or_else(|| object.to_owned())
 }

@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use protocol::json::{Splice, span_of};
-use protocol::mcp::{Era, Meta, Method, headers};
+use protocol::json::Splice;
+use protocol::json_rpc::{ErrorObject, Message, Shape, code};
+use protocol::mcp::{Era, Method, headers};
 use tokio::time::Instant;
 
 use crate::admit::{self, Permit};
 use crate::conversation::Outgoing;
-use crate::exchange::{Exchange, Rewrite, severity};
+use crate::exchange::{Cancelled, Exchange, Rewrite, fired, severity};
 use crate::failure::UpstreamFailure;
 use crate::gateway::Gateway;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
-use crate::request::Inbound;
+use crate::request::{Inbound, text_at};
 use crate::select::{self, Selected};
 use crate::server::Server;
 use crate::session::{Leg, Session};
@@ -58,7 +59,7 @@ async fn forward(inbound: Inbound, method: Method) -> Result<Reply, Refusal> {
     let Some(id) = inbound.message.id().cloned() else {
         return Err(Refusal::Params("a request needs an id".into()));
     };
-    let cancelled = match inbound.session() {
+    let mut cancelled = match inbound.session() {
         Some(session) => Some(session.begin(&id).ok_or(Refusal::Params(
             "the id is in use, or too many requests are open".into(),
         ))?),
@@ -68,7 +69,8 @@ async fn forward(inbound: Inbound, method: Method) -> Result<Reply, Refusal> {
         session: inbound.session().cloned(),
         id: id.clone(),
     };
-    let (number, leg, answer) = send(permit, &inbound, method, &selected).await?;
+    let deadline = Instant::now() + selected.server.total;
+    let (number, leg, answer) = send(permit, &inbound, method, &selected, &mut cancelled).await?;
     open.keep();
     let exchange = Exchange {
         era: inbound.era(),
@@ -80,7 +82,7 @@ async fn forward(inbound: Inbound, method: Method) -> Result<Reply, Refusal> {
         },
         session: inbound.session().cloned().zip(leg),
         log_level: wanted_level(&inbound),
-        deadline: Instant::now() + selected.server.total,
+        deadline,
         server: selected.server,
     };
     exchange.settle(answer, cancelled).await
@@ -92,21 +94,25 @@ async fn send(
     inbound: &Inbound,
     method: Method,
     selected: &Selected,
+    cancelled: &mut Cancelled,
 ) -> Result<(u64, Option<Arc<Leg>>, Answer), Refusal> {
     let server = permit.server();
     let Some(session) = inbound.session() else {
-        let conversation = server.shared(Era::Modern)?;
-        let outgoing = outgoing(inbound, method, selected, conversation.next_id())?;
-        let number = outgoing.id;
-        let answer = conversation.call(outgoing).await;
-        server.health.note(&answer);
-        return Ok((number, None, answer?));
+        let (number, answer) = send_modern(server, inbound, method, selected).await?;
+        return Ok((number, None, answer));
     };
     let mut leg = session.leg(server).await?;
     for attempt in 0.. {
         let outgoing = outgoing(inbound, method, selected, leg.conversation().next_id())?;
         let number = outgoing.id;
-        let answer = leg.conversation().call(outgoing).await;
+        let answer = tokio::select! {
+            biased;
+            () = fired(cancelled) => {
+                leg.conversation().cancel(number).await;
+                return Err(Refusal::Cancelled);
+            }
+            answer = leg.conversation().call(outgoing) => answer,
+        };
         server.health.note(&answer);
         match answer {
             Err(UpstreamFailure::SessionLost { .. }) if attempt == 0 => {
@@ -116,6 +122,42 @@ async fn send(
         }
     }
     unreachable!("the loop returns")
+}
+
+/// A server that finds our headers wrong has changed a tool since we listed it: its lists are read again, and the call is sent once more (streamable-http, "Custom headers").
+async fn send_modern(
+    server: &Arc<Server>,
+    inbound: &Inbound,
+    method: Method,
+    selected: &Selected,
+) -> Result<(u64, Answer), Refusal> {
+    let conversation = server.shared(Era::Modern)?;
+    let first = outgoing(inbound, method, selected, conversation.next_id())?;
+    let number = first.id;
+    let answer = conversation.call(first).await;
+    server.health.note(&answer);
+    let answer = answer?;
+    if !is_header_mismatch(&answer) {
+        return Ok((number, answer));
+    }
+    server.refreshed().await;
+    inbound.toolset.refresh();
+    let selected = select::select(inbound, method).await?;
+    if !Arc::ptr_eq(&selected.server, server) {
+        return Ok((number, answer));
+    }
+    let second = outgoing(inbound, method, &selected, conversation.next_id())?;
+    let number = second.id;
+    Ok((number, conversation.call(second).await?))
+}
+
+fn is_header_mismatch(answer: &Answer) -> bool {
+    let Answer::Failed { body, .. } = answer else { return false };
+    let error = Message::parse(body.clone()).ok().filter(|message| matches!(message.shape, Shape::Error(_)));
+    error.is_some_and(|message| {
+        let error = serde_json::from_str::<ErrorObject<'_>>(message.body());
+        error.is_ok_and(|error| error.code == i64::from(code::HEADER_MISMATCH))
+    })
 }
 
 async fn reopened(
@@ -143,8 +185,8 @@ fn outgoing(
     for (span, own) in &selected.own {
         splice.replace(span.clone(), own.clone());
     }
-    if let Some(token) = progress_span(inbound) {
-        splice.replace(token, number.to_string());
+    if let Some(token) = &inbound.parts.progress_token {
+        splice.replace(token.clone(), number.to_string());
     }
     let bytes: Bytes = splice.apply(&message.bytes).into();
     let params = match inbound.era() {
@@ -169,11 +211,7 @@ fn mirrored(
         // What no schema speaks of is passed on untouched.
         return Ok(inbound.mirrored.clone());
     }
-    let params = inbound.params()?;
-    let arguments = params
-        .arguments
-        .map(|raw| serde_json::from_str(raw.get()))
-        .transpose();
+    let arguments = inbound.parts.arguments.as_ref().map(|span| serde_json::from_str(inbound.raw(span))).transpose();
     let arguments: serde_json::Value = arguments
         .map_err(|error| Refusal::Params(error.to_string().into()))?
         .unwrap_or_default();
@@ -205,20 +243,12 @@ fn mirrored(
 }
 
 fn progress_token(inbound: &Inbound) -> Option<Bytes> {
-    progress_span(inbound).map(|span| inbound.message.bytes.slice(span))
-}
-
-fn progress_span(inbound: &Inbound) -> Option<std::ops::Range<usize>> {
-    let params = inbound.params().ok()?;
-    let meta = Meta::parse(params.meta?.get()).ok()?;
-    meta.progress_token
-        .map(|token| span_of(&inbound.message.bytes, token.get()))
+    let span = inbound.parts.progress_token.clone()?;
+    Some(inbound.message.bytes.slice(span))
 }
 
 fn wanted_level(inbound: &Inbound) -> Option<u8> {
-    let params = inbound.params().ok()?;
-    let meta = Meta::parse(params.meta?.get()).ok()?;
-    severity(&protocol::json::string(meta.log_level?.get())?)
+    severity(&text_at(&inbound.message, inbound.parts.log_level.as_ref())?)
 }
 
 /// A request of a session that is under way; closed again if it comes to nothing.

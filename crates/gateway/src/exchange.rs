@@ -13,7 +13,7 @@ use http_body::Body as _;
 use protocol::json_rpc::{self, Id, Message, Shape, code};
 use protocol::mcp::Era;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use transport::body::BodyError;
 use transport::outbound::Incoming;
 
@@ -55,6 +55,18 @@ pub(crate) struct Exchange {
 /// The client's cancellation, where the era has such a message.
 pub(crate) type Cancelled = Option<oneshot::Receiver<()>>;
 
+/// Resolves when the client cancels; never, when it cannot any more.
+pub(crate) async fn fired(cancelled: &mut Cancelled) {
+    if let Some(signal) = cancelled {
+        let fired = signal.await.is_ok();
+        *cancelled = None;
+        if fired {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
 /// What one message of the server means for the client.
 enum Turn {
     /// Passed on.
@@ -63,6 +75,8 @@ enum Turn {
     Final(Bytes),
     /// Not the client's business.
     Nothing,
+    /// Nothing came for a while.
+    Quiet,
 }
 
 impl Exchange {
@@ -73,7 +87,7 @@ impl Exchange {
         cancelled: Cancelled,
     ) -> Result<Reply, Refusal> {
         match answer {
-            Answer::Json(body) => self.settle_json(body).await,
+            Answer::Json(body) => self.settle_json(body, cancelled).await,
             Answer::Frames(frames) => self.settle_frames(frames, cancelled).await,
             Answer::Accepted => Err(self.garbage("202 to a request".to_owned()).into()),
             Answer::Failed { status, body } => self.settle_failed(status, &body),
@@ -121,10 +135,14 @@ impl Exchange {
         ))
     }
 
-    async fn settle_json(mut self, mut body: Incoming) -> Result<Reply, Refusal> {
+    async fn settle_json(
+        mut self,
+        mut body: Incoming,
+        mut cancelled: Cancelled,
+    ) -> Result<Reply, Refusal> {
         let mut head = BytesMut::new();
         let mut first = None;
-        while let Some(chunk) = self.chunk(&mut body).await? {
+        while let Some(chunk) = self.chunk(&mut body, &mut cancelled).await? {
             if body.is_end_stream() && head.is_empty() && first.is_none() {
                 return self.whole(&chunk);
             }
@@ -137,7 +155,7 @@ impl Exchange {
             }
             if head.len() + first.as_ref().map_or(0, Bytes::len) > WHOLE_BYTES_MAX {
                 let head = first.unwrap_or_else(|| head.freeze());
-                return Ok(Reply::Large(carry::large(self, head, body)));
+                return Ok(Reply::Large(carry::large(self, head, body, cancelled)));
             }
         }
         let all = first.unwrap_or_else(|| head.freeze());
@@ -152,12 +170,28 @@ impl Exchange {
         Ok(Reply::message(bytes))
     }
 
-    async fn chunk(&self, body: &mut Incoming) -> Result<Option<Bytes>, UpstreamFailure> {
-        match timeout_at(self.deadline, body.chunk()).await {
+    /// The next piece of an answer, while the client wants it.
+    async fn chunk(
+        &self,
+        body: &mut Incoming,
+        cancelled: &mut Cancelled,
+    ) -> Result<Option<Bytes>, Refusal> {
+        let next = tokio::select! {
+            biased;
+            () = fired(cancelled) => {
+                self.cancel().await;
+                return Err(Refusal::Cancelled);
+            }
+            next = timeout_at(self.deadline, body.chunk()) => next,
+        };
+        match next {
             Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
-            Ok(Some(Err(failure))) => Err(self.no_answer(failure.to_string())),
+            Ok(Some(Err(failure))) => Err(self.no_answer(failure.to_string()).into()),
             Ok(None) => Ok(None),
-            Err(_) => Err(self.too_late()),
+            Err(_) => {
+                self.cancel().await;
+                Err(self.too_late().into())
+            }
         }
     }
 
@@ -167,20 +201,13 @@ impl Exchange {
         mut frames: Frames,
         mut cancelled: Cancelled,
     ) -> Result<Reply, Refusal> {
-        let deadline = Instant::now() + FIRST_FRAME_WAIT;
+        let quiet = Instant::now() + FIRST_FRAME_WAIT;
         loop {
-            let next = timeout(
-                deadline.saturating_duration_since(Instant::now()),
-                self.turn(&mut frames, &mut cancelled),
-            );
-            match next.await {
-                Ok(Ok(Turn::Final(bytes))) => return Ok(Reply::message(bytes)),
-                Ok(Ok(Turn::Nothing)) => {}
-                Ok(Ok(Turn::Forward(bytes))) => {
-                    return Ok(self.stream(Some(bytes), frames, cancelled));
-                }
-                Ok(Err(refusal)) => return Err(refusal),
-                Err(_) => return Ok(self.stream(None, frames, cancelled)),
+            match self.turn(&mut frames, &mut cancelled, quiet).await? {
+                Turn::Final(bytes) => return Ok(Reply::message(bytes)),
+                Turn::Nothing => {}
+                Turn::Forward(bytes) => return Ok(self.stream(Some(bytes), frames, cancelled)),
+                Turn::Quiet => return Ok(self.stream(None, frames, cancelled)),
             }
         }
     }
@@ -196,27 +223,20 @@ impl Exchange {
         Reply::Stream(Box::pin(stream::unfold(carry, Carry::next)))
     }
 
-    /// Waits for the server's next message and finds out what it means.
+    /// Waits for the server's next message, at most until `quiet`, and finds out what it means.
     async fn turn(
         &mut self,
         frames: &mut Frames,
         cancelled: &mut Cancelled,
+        quiet: Instant,
     ) -> Result<Turn, Refusal> {
-        let next = timeout_at(self.deadline, frames.next());
-        let next = match cancelled {
-            None => next.await,
-            Some(signal) => tokio::select! {
-                biased;
-                fired = signal => {
-                    if fired.is_ok() {
-                        self.cancel().await;
-                        return Err(Refusal::Cancelled);
-                    }
-                    *cancelled = None;
-                    return Ok(Turn::Nothing);
-                }
-                next = next => next,
-            },
+        let next = tokio::select! {
+            biased;
+            () = fired(cancelled) => {
+                self.cancel().await;
+                return Err(Refusal::Cancelled);
+            }
+            next = timeout_at(self.deadline.min(quiet), frames.next()) => next,
         };
         match next {
             Ok(Some(Ok(bytes))) => Ok(self.meaning(bytes).await?),
@@ -224,6 +244,7 @@ impl Exchange {
             Ok(None) => Err(self
                 .no_answer("the stream ended without an answer".to_owned())
                 .into()),
+            Err(_) if quiet < self.deadline => Ok(Turn::Quiet),
             Err(_) => {
                 self.cancel().await;
                 Err(self.too_late().into())

@@ -102,6 +102,46 @@ fn detail(body: &str) -> String {
 }
 
 impl UpstreamFailure {
+    /// What a caller may hear: which server and what kind of failure, but no address and no foreign text.
+    pub(crate) fn for_caller(&self) -> String {
+        match self {
+            Self::Unreachable { server, .. } => {
+                format!("server `{server}` cannot be reached; try again later")
+            }
+            Self::Resting {
+                server,
+                for_secs,
+                again_secs,
+                ..
+            } => format!(
+                "server `{server}` has been down for {for_secs} s; it is tried again in {again_secs} s"
+            ),
+            Self::NoAnswer { server, .. } => {
+                format!(
+                    "server `{server}` was asked but gave no whole answer in time; the call may have had an effect"
+                )
+            }
+            Self::Garbage { server, .. } => {
+                format!("server `{server}` answered something that is not MCP")
+            }
+            Self::Status { server, status, .. } => {
+                format!("server `{server}` answered HTTP {status}")
+            }
+            Self::Refused {
+                server,
+                method,
+                code,
+                ..
+            } => format!("server `{server}` refused `{method}` ({code})"),
+            Self::SessionLost { server } => {
+                format!("server `{server}` no longer knows the session; try again")
+            }
+            Self::OtherEra { server, era, .. } => {
+                format!("server `{server}` does not speak {era} MCP")
+            }
+        }
+    }
+
     /// Whether this speaks against the server's health, as opposed to one request.
     #[must_use]
     pub(crate) const fn is_outage(&self) -> bool {

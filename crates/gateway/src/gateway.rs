@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use resources::{Finding, ResourceSet};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -97,20 +98,20 @@ impl Gateway {
     /// Ends gracefully: open streams get their proper end, servers' sessions are ended.
     pub async fn close(&self) {
         self.close_streams();
-        for session in self.sessions.all() {
-            self.end(&session).await;
-        }
+        let sessions = self.sessions.all();
+        join_all(sessions.iter().map(|session| self.end(session))).await;
     }
 
     /// Ends one session, here and at the servers.
     pub(crate) async fn end(&self, session: &Arc<Session>) {
         self.sessions.close(session);
-        for leg in session.legs() {
-            if leg.exclusive {
-                leg.conversation().end().await;
-            }
-        }
-        session.keep_legs(|_| false);
+        let legs = session.take_legs();
+        join_all(
+            legs.iter()
+                .filter(|leg| leg.exclusive)
+                .map(|leg| leg.conversation().end()),
+        )
+        .await;
     }
 
     /// Has something done that a destructor cannot wait for.

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::json::{quote, string};
-use protocol::json_rpc::{self, Id, Message, Shape};
+use protocol::json_rpc::{self, Id, Message, Shape, code};
 use protocol::mcp::{Era, Method, Version};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::conversation::own_info;
+use crate::failure::UpstreamFailure;
 use crate::gateway::Gateway;
 use crate::list;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
-use crate::request::{Inbound, Standing};
+use crate::request::{Inbound, Standing, text_at};
 use crate::select;
 use crate::session::{Client, Session};
 
@@ -118,10 +119,7 @@ pub(crate) async fn subscribe(inbound: &Inbound, method: Method) -> Result<Reply
     if !inbound.toolset.view(Era::Legacy).offers.subscribe {
         return Err(Refusal::Method(inbound.message.method.to_string()));
     }
-    let shown = inbound
-        .params()?
-        .uri
-        .and_then(|raw| string(raw.get()).map(std::borrow::Cow::into_owned));
+    let shown = text_at(&inbound.message, inbound.parts.uri.as_ref()).map(std::borrow::Cow::into_owned);
     let selected = select::select(inbound, method).await?;
     let shown = shown.unwrap_or_default();
     let own = selected.own_uri().unwrap_or_else(|| shown.clone());
@@ -139,8 +137,15 @@ pub(crate) async fn subscribe(inbound: &Inbound, method: Method) -> Result<Reply
     if asked.is_err() {
         session.unsubscribe(&shown);
     }
-    asked?;
-    Ok(Reply::message(answer(inbound, "{}")?))
+    match asked {
+        Ok(_) => Ok(Reply::message(answer(inbound, "{}")?)),
+        // The server's own refusal is the answer.
+        Err(UpstreamFailure::Refused { code, message, data, .. }) => {
+            let code = i32::try_from(code).unwrap_or(code::INTERNAL_ERROR);
+            Ok(Reply::message(json_rpc::error(inbound.message.id(), code, &message, data.as_deref())))
+        }
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// Takes what wants no answer: notifications, and answers to servers' questions.

@@ -39,10 +39,10 @@ pub(crate) async fn page(inbound: &Inbound, method: Method) -> Result<Reply, Ref
     {
         return Err(Refusal::Required(missing.server.to_string()));
     }
-    let cursor = match inbound.params()?.cursor {
+    let cursor = match inbound.parts.cursor.as_ref().map(|span| inbound.raw(span)) {
         // Python's SDK sends `"cursor": null` for none.
-        Some(raw) if raw.get() != "null" => {
-            Some(string(raw.get()).ok_or(Refusal::Params("`params.cursor` must be text".into()))?)
+        Some(raw) if raw != "null" => {
+            Some(string(raw).ok_or(Refusal::Params("`params.cursor` must be text".into()))?)
         }
         Some(_) | None => None,
     };

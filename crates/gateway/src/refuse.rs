@@ -144,9 +144,7 @@ impl Refusal {
             Self::Params(_) | Self::Unknown { .. } => code::INVALID_PARAMS,
             Self::Resource(_) if era == Era::Legacy => code::RESOURCE_NOT_FOUND,
             Self::Resource(_) => code::INVALID_PARAMS,
-            Self::Extension(_) if era == Era::Modern => {
-                code::MISSING_CAPABILITY
-            }
+            Self::Extension(_) if era == Era::Modern => code::MISSING_CAPABILITY,
             Self::Required(_) | Self::Upstream(_) => code::INTERNAL_ERROR,
             Self::Malformed(Malformed::Message { .. })
             | Self::DoubledHeader(_)
@@ -170,6 +168,9 @@ impl Refusal {
 
     /// The JSON-RPC error, echoing the request's id.
     pub(crate) fn message(&self, era: Era, id: Option<&Id>) -> Bytes {
+        if let Self::Upstream(failure) = self {
+            tracing::warn!(%failure, "a call failed");
+        }
         let known = match self {
             Self::Malformed(Malformed::Message { id, .. }) => id.as_ref(),
             _ => id,
@@ -177,9 +178,17 @@ impl Refusal {
         json_rpc::error(
             known,
             self.code(era),
-            &self.to_string(),
+            &self.for_caller(),
             self.data(era).as_deref(),
         )
+    }
+
+    /// The text for the caller. The operator's text, with addresses and foreign words, is `Display`.
+    fn for_caller(&self) -> String {
+        match self {
+            Self::Upstream(failure) => failure.for_caller(),
+            refusal => refusal.to_string(),
+        }
     }
 
     fn data(&self, era: Era) -> Option<String> {

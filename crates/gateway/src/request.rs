@@ -1,15 +1,20 @@
 //! One message of a client, read and checked: which toolset, which era, whose.
 
+mod parts;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use protocol::json_rpc::Message;
-use protocol::mcp::{CallParams, Era, Meta, Method, Version, headers};
+use protocol::mcp::{Era, Method, Version, headers};
 
 use crate::identify::Caller;
 use crate::refuse::Refusal;
 use crate::session::Session;
 use crate::table::Toolset;
+
+pub(crate) use parts::{Parts, Span, text_at};
 
 /// One message of a client.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(crate) struct Inbound {
     pub(crate) caller: Caller,
     /// The message.
     pub(crate) message: Message,
+    /// Where the members lie that are read.
+    pub(crate) parts: Parts,
     /// The conversation it belongs to.
     pub(crate) standing: Standing,
     /// Modern: headers that mirror arguments, as they came.
@@ -54,10 +61,9 @@ impl Inbound {
         }
     }
 
-    /// The members of `params` that route it.
-    pub(crate) fn params(&self) -> Result<CallParams<'_>, Refusal> {
-        CallParams::parse(self.message.body())
-            .map_err(|error| Refusal::Params(format!("`params`: {error}").into()))
+    /// The raw JSON at a place of the message.
+    pub(crate) fn raw(&self, span: &Span) -> &str {
+        self.message.part(span)
     }
 }
 
@@ -65,7 +71,12 @@ impl Inbound {
 ///
 /// A modern version header or modern `_meta` makes it modern, malformed ones included; everything else is legacy.
 pub(crate) fn era(message: &Message, version: Option<&HeaderValue>) -> Era {
-    let named = version.map(|version| version.to_str().ok().and_then(|text| Version::parse(text.trim())));
+    let named = version.map(|version| {
+        version
+            .to_str()
+            .ok()
+            .and_then(|text| Version::parse(text.trim()))
+    });
     let opens = &*message.method == Method::Initialize.as_str();
     match named {
         Some(Some(version)) => return version.era(),
@@ -75,24 +86,18 @@ pub(crate) fn era(message: &Message, version: Option<&HeaderValue>) -> Era {
     }
     let body = message.body().as_bytes();
     let marked = memchr::memmem::find(body, b"io.modelcontextprotocol/protocolVersion").is_some();
-    if marked && meta(message).is_ok_and(|meta| meta.is_some_and(|meta| meta.protocol_version.is_some())) {
+    if marked && Parts::read(message).is_ok_and(|parts| parts.version.is_some()) {
         return Era::Modern;
     }
-    if &*message.method == Method::Discover.as_str() { Era::Modern } else { Era::Legacy }
-}
-
-fn meta(message: &Message) -> Result<Option<Meta<'_>>, Refusal> {
-    let wrong =
-        |error: serde_json::Error| Refusal::Params(format!("`params._meta`: {error}").into());
-    let params = CallParams::parse(message.body()).map_err(wrong)?;
-    params
-        .meta
-        .map(|meta| Meta::parse(meta.get()).map_err(wrong))
-        .transpose()
+    if &*message.method == Method::Discover.as_str() {
+        Era::Modern
+    } else {
+        Era::Legacy
+    }
 }
 
 /// The ladder every modern request climbs (streamable-http, "Server Validation"): headers, then `_meta`, then version, then mirrors.
-pub(crate) fn check_modern(message: &Message, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn check_modern(message: &Message, parts: &Parts, headers: &HeaderMap) -> Result<(), Refusal> {
     let version = once(headers, headers::PROTOCOL_VERSION)?;
     let method = once(headers, headers::METHOD)?;
     let name = once(headers, headers::NAME)?;
@@ -100,73 +105,45 @@ pub(crate) fn check_modern(message: &Message, headers: &HeaderMap) -> Result<(),
         // "header requirements for notification POSTs are not defined by this revision".
         return Ok(());
     }
-    let params = CallParams::parse(message.body())
-        .map_err(|error| Refusal::Params(format!("`params`: {error}").into()))?;
-    let meta = meta(message)?.unwrap_or_default();
-    let declared = match meta.protocol_version {
-        Some(raw) => protocol::json::string(raw.get()).ok_or(Refusal::Params(
-            "`_meta[\"io.modelcontextprotocol/protocolVersion\"]` must be text".into(),
-        ))?,
-        None => {
-            return Err(Refusal::Params(
-                "`_meta[\"io.modelcontextprotocol/protocolVersion\"]` is missing".into(),
-            ));
-        }
-    };
-    mirrors(headers::PROTOCOL_VERSION, version, &declared)?;
-    if Version::parse(&declared).is_none_or(|version| version.era() != Era::Modern) {
-        return Err(Refusal::Version(declared.into_owned()));
-    }
-    if meta
-        .client_capabilities
-        .is_none_or(|raw| !raw.get().starts_with('{'))
-    {
-        return Err(Refusal::Params(
-            "`_meta[\"io.modelcontextprotocol/clientCapabilities\"]` must be an object".into(),
-        ));
-    }
+    mirrors(headers::PROTOCOL_VERSION, version, &declared_version(message, parts)?)?;
+    check_modern_body(message, parts)?;
     mirrors(headers::METHOD, method, &message.method)?;
-    match named(&message.method, &params) {
+    match named(message, parts) {
         Some(expected) => mirrors(headers::NAME, name, &expected),
         None => Ok(()),
     }
 }
 
-/// The modern checks that have no headers to look at: over stdio.
-pub(crate) fn check_modern_body(message: &Message) -> Result<(), Refusal> {
+/// The modern checks that have no headers to look at: all there are over stdio.
+pub(crate) fn check_modern_body(message: &Message, parts: &Parts) -> Result<(), Refusal> {
     if message.id().is_none() {
         return Ok(());
     }
-    let meta = meta(message)?.unwrap_or_default();
-    let version = meta
-        .protocol_version
-        .and_then(|raw| protocol::json::string(raw.get()));
-    let version = version.ok_or(Refusal::Params(
-        "`_meta[\"io.modelcontextprotocol/protocolVersion\"]` is missing".into(),
-    ))?;
-    if Version::parse(&version).is_none_or(|version| version.era() != Era::Modern) {
-        return Err(Refusal::Version(version.into_owned()));
+    let declared = declared_version(message, parts)?;
+    if Version::parse(&declared).is_none_or(|version| version.era() != Era::Modern) {
+        return Err(Refusal::Version(declared.into_owned()));
     }
-    if meta
-        .client_capabilities
-        .is_none_or(|raw| !raw.get().starts_with('{'))
-    {
-        return Err(Refusal::Params(
-            "`_meta[\"io.modelcontextprotocol/clientCapabilities\"]` must be an object".into(),
-        ));
+    if parts.capabilities.as_ref().is_none_or(|span| !message.part(span).starts_with('{')) {
+        return Err(Refusal::Params("`_meta[\"io.modelcontextprotocol/clientCapabilities\"]` must be an object".into()));
     }
     Ok(())
 }
 
+fn declared_version<'m>(message: &'m Message, parts: &Parts) -> Result<Cow<'m, str>, Refusal> {
+    text_at(message, parts.version.as_ref()).ok_or(Refusal::Params(
+        "`_meta[\"io.modelcontextprotocol/protocolVersion\"]` is missing or no text".into(),
+    ))
+}
+
 /// What `Mcp-Name` must say, for the methods that have it.
-fn named<'a>(method: &str, params: &CallParams<'a>) -> Option<std::borrow::Cow<'a, str>> {
-    let raw = match Method::parse(method, Era::Modern)? {
-        Method::ToolsCall | Method::PromptsGet => params.name,
-        Method::ResourcesRead => params.uri,
-        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => params.task_id,
+fn named<'m>(message: &'m Message, parts: &Parts) -> Option<Cow<'m, str>> {
+    let span = match Method::parse(&message.method, Era::Modern)? {
+        Method::ToolsCall | Method::PromptsGet => parts.name.as_ref(),
+        Method::ResourcesRead => parts.uri.as_ref(),
+        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => parts.task_id.as_ref(),
         _ => None,
     };
-    protocol::json::string(raw?.get())
+    text_at(message, span)
 }
 
 /// The header must be there, be decodable, and say what the body says.

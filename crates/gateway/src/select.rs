@@ -8,14 +8,13 @@ use http::header::HeaderValue;
 use protocol::json::{members, quote, span_of, string};
 use protocol::mcp::{Method, headers};
 use resources::Uris;
-use serde_json::value::RawValue;
 
 use crate::conversation::name_header;
 use crate::exchange::own_task;
 use crate::inventory::ListKind;
 use crate::list;
 use crate::refuse::Refusal;
-use crate::request::Inbound;
+use crate::request::{Inbound, Span};
 use crate::server::Server;
 use crate::view::View;
 
@@ -57,15 +56,15 @@ pub(crate) async fn select(inbound: &Inbound, method: Method) -> Result<Selected
 
 fn find(inbound: &Inbound, method: Method) -> Result<Selected, Refusal> {
     let view = inbound.toolset.view(inbound.era());
-    let params = inbound.params()?;
+    let parts = &inbound.parts;
     match method {
-        Method::ToolsCall => named(inbound, &view, ListKind::Tools, params.name),
-        Method::PromptsGet => named(inbound, &view, ListKind::Prompts, params.name),
+        Method::ToolsCall => named(inbound, &view, ListKind::Tools, parts.name.as_ref()),
+        Method::PromptsGet => named(inbound, &view, ListKind::Prompts, parts.name.as_ref()),
         Method::ResourcesRead | Method::Subscribe | Method::Unsubscribe => {
-            resource(inbound, &view, params.uri)
+            resource(inbound, &view, parts.uri.as_ref())
         }
-        Method::Complete => completion(inbound, &view, params.reference),
-        _ => task(inbound, params.task_id),
+        Method::Complete => completion(inbound, &view, parts.reference.as_ref()),
+        _ => task(inbound, parts.task_id.as_ref()),
     }
 }
 
@@ -73,7 +72,7 @@ fn named(
     inbound: &Inbound,
     view: &View,
     kind: ListKind,
-    name: Option<&RawValue>,
+    name: Option<&Span>,
 ) -> Result<Selected, Refusal> {
     let offered = if kind == ListKind::Tools {
         view.offers.tools
@@ -81,7 +80,7 @@ fn named(
         view.offers.prompts
     };
     offered_or(offered, inbound)?;
-    let (raw, text) = text(name, "params.name")?;
+    let (span, text) = text(inbound, name, "params.name")?;
     let what = if kind == ListKind::Tools {
         "tool"
     } else {
@@ -94,25 +93,20 @@ fn named(
     let own = route
         .own_raw
         .iter()
-        .map(|own| (span_of(&inbound.message.bytes, raw), own.to_vec()))
+        .map(|own| (span.clone(), own.to_vec()))
         .collect();
-    let mut selected = at(inbound, route.binding, own, name_header(&route.own));
+    let mut selected = at(inbound, route.binding, own, route.header.clone());
     selected.params = route.params.clone();
     Ok(selected)
 }
 
-fn resource(inbound: &Inbound, view: &View, uri: Option<&RawValue>) -> Result<Selected, Refusal> {
+fn resource(inbound: &Inbound, view: &View, uri: Option<&Span>) -> Result<Selected, Refusal> {
     offered_or(view.offers.resources, inbound)?;
-    let (raw, text) = text(uri, "params.uri")?;
+    let (span, text) = text(inbound, uri, "params.uri")?;
     let found = view.resource(&inbound.toolset.bindings, &text);
     let (binding, own) = found.ok_or_else(|| Refusal::Resource(text.clone().into_owned()))?;
     let header = name_header(&own);
-    let change = (own != text).then(|| {
-        (
-            span_of(&inbound.message.bytes, raw),
-            quote(&own).into_bytes(),
-        )
-    });
+    let change = (own != text).then(|| (span.clone(), quote(&own).into_bytes()));
     Ok(at(inbound, binding, change.into_iter().collect(), header))
 }
 
@@ -120,11 +114,11 @@ fn resource(inbound: &Inbound, view: &View, uri: Option<&RawValue>) -> Result<Se
 fn completion(
     inbound: &Inbound,
     view: &View,
-    reference: Option<&RawValue>,
+    reference: Option<&Span>,
 ) -> Result<Selected, Refusal> {
     offered_or(view.offers.completions, inbound)?;
     let reference = reference.ok_or(Refusal::Params("`params.ref` is missing".into()))?;
-    let found = members(reference.get())
+    let found = members(inbound.raw(reference))
         .map_err(|_| Refusal::Params("`params.ref` must be an object".into()))?;
     let member = |key: &str| {
         found
@@ -162,9 +156,9 @@ fn completion(
     Ok(at(inbound, binding, own, None))
 }
 
-fn task(inbound: &Inbound, task: Option<&RawValue>) -> Result<Selected, Refusal> {
+fn task(inbound: &Inbound, task: Option<&Span>) -> Result<Selected, Refusal> {
     declares_tasks(inbound)?;
-    let (raw, text) = text(task, "params.taskId")?;
+    let (span, text) = text(inbound, task, "params.taskId")?;
     let unknown = || Refusal::Unknown {
         what: "task",
         name: text.clone().into_owned(),
@@ -180,28 +174,17 @@ fn task(inbound: &Inbound, task: Option<&RawValue>) -> Result<Selected, Refusal>
         .iter()
         .position(|binding| *binding.label == *label)
         .ok_or_else(unknown)?;
-    let change = vec![(
-        span_of(&inbound.message.bytes, raw),
-        quote(own).into_bytes(),
-    )];
+    let change = vec![(span.clone(), quote(own).into_bytes())];
     Ok(at(inbound, binding, change, name_header(own)))
 }
 
 /// `tasks/*` from a client that did not declare the extension is refused (ext-tasks, "Capability").
 fn declares_tasks(inbound: &Inbound) -> Result<(), Refusal> {
     const EXTENSION: &str = "io.modelcontextprotocol/tasks";
-    let params = inbound.params()?;
-    let meta = params
-        .meta
-        .and_then(|meta| protocol::mcp::Meta::parse(meta.get()).ok());
-    let declared = meta
-        .and_then(|meta| meta.client_capabilities)
-        .is_some_and(|raw| {
-            let all: serde_json::Value = serde_json::from_str(raw.get()).unwrap_or_default();
-            all.get("extensions")
-                .and_then(|extensions| extensions.get(EXTENSION))
-                .is_some()
-        });
+    let declared = inbound.parts.capabilities.as_ref().is_some_and(|span| {
+        let all: serde_json::Value = serde_json::from_str(inbound.raw(span)).unwrap_or_default();
+        all.pointer(&format!("/extensions/{}", EXTENSION.replace('/', "~1"))).is_some()
+    });
     if declared {
         Ok(())
     } else {
@@ -235,11 +218,13 @@ fn offered_or(offered: bool, inbound: &Inbound) -> Result<(), Refusal> {
     }
 }
 
-fn text<'a>(raw: Option<&'a RawValue>, field: &str) -> Result<(&'a str, Cow<'a, str>), Refusal> {
-    let raw = raw
-        .ok_or_else(|| Refusal::Params(format!("`{field}` is missing").into()))?
-        .get();
-    let text =
-        string(raw).ok_or_else(|| Refusal::Params(format!("`{field}` must be text").into()))?;
-    Ok((raw, text))
+fn text<'a>(
+    inbound: &'a Inbound,
+    span: Option<&'a Span>,
+    field: &str,
+) -> Result<(&'a Span, Cow<'a, str>), Refusal> {
+    let span = span.ok_or_else(|| Refusal::Params(format!("`{field}` is missing").into()))?;
+    let text = string(inbound.raw(span));
+    let text = text.ok_or_else(|| Refusal::Params(format!("`{field}` must be text").into()))?;
+    Ok((span, text))
 }

@@ -24,6 +24,8 @@ use crate::inventory::Inventory;
 
 pub(crate) use health::Health;
 
+/// How long a call waits for a server's lists to be read again.
+const REFRESH_WAIT: Duration = Duration::from_secs(3);
 /// Messages without an exchange, waiting for their owner.
 const UNCORRELATED_MAX: usize = 256;
 
@@ -190,6 +192,13 @@ impl Server {
     /// Has the server looked at again at once, because a call found it changed.
     pub(crate) fn look_again(&self) {
         self.again.notify_waiters();
+    }
+
+    /// Has a modern server looked at again and waits, for a bounded time, until that has happened.
+    pub(crate) async fn refreshed(&self) {
+        let mut status = self.modern.subscribe();
+        self.look_again();
+        drop(tokio::time::timeout(REFRESH_WAIT, status.changed()).await);
     }
 
     fn why_not(&self, era: Era) -> UpstreamFailure {

@@ -121,6 +121,11 @@ impl Session {
         self.state().legs.retain(|known| !Arc::ptr_eq(known, leg));
     }
 
+    /// Takes out all conversations, for the end.
+    pub(crate) fn take_legs(&self) -> Vec<Arc<Leg>> {
+        std::mem::take(&mut self.state().legs)
+    }
+
     /// Keeps only the conversations with these servers.
     pub(crate) fn keep_legs(&self, keep: impl Fn(&Arc<Server>) -> bool) {
         self.state().legs.retain(|leg| keep(leg.server()));

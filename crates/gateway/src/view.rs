@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::HeaderValue;
 use protocol::json::quote;
 use protocol::mcp::{Era, headers, own_uri};
 use resources::{FailureMode, Uris};
 
-use crate::binding::Binding;
+use crate::binding::{self, Binding};
+use crate::conversation::name_header;
 use crate::digest::sha256;
 use crate::inventory::{Inventory, Item, ListKind};
 use crate::server::Status;
@@ -50,6 +52,8 @@ pub(crate) struct Route {
     pub(crate) own_raw: Option<Bytes>,
     /// The server's own name.
     pub(crate) own: Arc<str>,
+    /// The own name as it stands in `Mcp-Name`.
+    pub(crate) header: Option<HeaderValue>,
     /// The arguments mirrored into headers.
     pub(crate) params: Arc<[headers::Param]>,
 }
@@ -78,7 +82,7 @@ impl View {
             .enumerate()
             .filter_map(|(at, (binding, status))| Some((at, binding, status.inventory()?)))
             .collect();
-        let mut merge = Merge::default();
+        let mut merge = Merge { several: bindings.len() > 1, ..Merge::default() };
         for (at, binding, inventory) in &parts {
             merge.take(*at, binding, inventory);
         }
@@ -188,6 +192,8 @@ fn literal_prefix_fits(template: &str, uri: &str) -> bool {
 
 #[derive(Default)]
 struct Merge {
+    /// Whether several servers share the toolset.
+    several: bool,
     lists: [Vec<String>; 4],
     names: [HashMap<Box<str>, Route>; 2],
     owners: HashMap<(u8, String), String>,
@@ -200,7 +206,12 @@ impl Merge {
     fn take(&mut self, at: usize, binding: &Binding, inventory: &Inventory) {
         for kind in [ListKind::Tools, ListKind::Prompts] {
             for item in inventory.list(kind) {
-                if let Some(shown) = binding.shown_name(kind, &item.key) {
+                if kind == ListKind::Tools && self.several && binding::is_app_only(&item.raw) {
+                    self.problems.push(format!(
+                        "tool `{}` of server `{}` is for the apps of its own server only; publish that server in a toolset of its own",
+                        item.key, binding.label
+                    ));
+                } else if let Some(shown) = binding.shown_name(kind, &item.key) {
                     self.take_named(at, binding, kind, item, shown);
                 }
             }
@@ -247,6 +258,7 @@ impl Merge {
             binding: at,
             own_raw,
             own: item.key.as_str().into(),
+            header: name_header(&item.key),
             params: item.params.clone(),
         };
         self.names[kind as usize].insert(shown.clone().into(), route);

@@ -221,6 +221,15 @@ impl Message {
         std::str::from_utf8(bytes).expect("serde_json has checked the text")
     }
 
+    /// The part of the message at `span`, which was taken from this very message.
+    ///
+    /// # Panics
+    /// When the span leaves the message or cuts a character: a bug of the caller.
+    #[must_use]
+    pub fn part(&self, span: &Range<usize>) -> &str {
+        std::str::from_utf8(&self.bytes[span.clone()]).expect("a part of checked text")
+    }
+
     /// Where [`Message::body`] lies, if it came.
     #[must_use]
     pub fn body_span(&self) -> Option<Range<usize>> {

@@ -22,7 +22,7 @@ use crate::identify::Caller;
 use crate::legacy;
 use crate::refuse::Refusal;
 use crate::reply::{Messages, Reply};
-use crate::request::{self, Inbound, Standing};
+use crate::request::{self, Inbound, Parts, Standing};
 use crate::session::Session;
 use crate::table::Toolset;
 
@@ -186,7 +186,8 @@ async fn modern(
     headers: &HeaderMap,
     message: Message,
 ) -> Result<Reply, Refusal> {
-    request::check_modern(&message, headers)?;
+    let parts = Parts::read(&message)?;
+    request::check_modern(&message, &parts, headers)?;
     match message.shape {
         Shape::Request(_) => {
             let mirrored = request::mirrored(headers)?;
@@ -194,6 +195,7 @@ async fn modern(
                 toolset,
                 caller: Caller::Anonymous,
                 message,
+                parts,
                 standing: Standing::Modern,
                 mirrored,
             };
@@ -220,13 +222,16 @@ async fn legacy(
     } else {
         Standing::Legacy(session(doors, &toolset, headers)?)
     };
-    if let (Standing::Legacy(session), false) = (&standing, matches!(message.shape, Shape::Request(_))) {
+    if let (Standing::Legacy(session), false) =
+        (&standing, matches!(message.shape, Shape::Request(_)))
+    {
         legacy::take(session, &message).await?;
         return Ok(Reply::Accepted);
     }
     let inbound = Inbound {
         toolset,
         caller: Caller::Anonymous,
+        parts: Parts::read(&message)?,
         message,
         standing,
         mirrored: Vec::new(),
@@ -307,6 +312,7 @@ async fn one_of_batch(
     let inbound = Inbound {
         toolset: toolset.clone(),
         caller: Caller::Anonymous,
+        parts: Parts::read(&message)?,
         message,
         standing: Standing::Legacy(session.clone()),
         mirrored: Vec::new(),
@@ -346,7 +352,12 @@ async fn delete(
     }
     let session =
         session(doors, toolset, headers).map_err(|refusal| Refused(refusal, Era::Legacy, None))?;
-    doors.gateway.end(&session).await;
+    // The client waits only for what concerns it: its id is dead. The servers are told meanwhile.
+    doors.gateway.sessions.close(&session);
+    let gateway = doors.gateway.clone();
+    doors
+        .gateway
+        .later(async move { gateway.end(&session).await });
     Ok(respond(StatusCode::OK, Body::empty()))
 }
 

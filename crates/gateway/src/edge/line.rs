@@ -17,7 +17,7 @@ use crate::identify::Caller;
 use crate::legacy;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
-use crate::request::{self, Inbound, Standing};
+use crate::request::{self, Inbound, Parts, Standing};
 use crate::session::Session;
 use crate::table::Toolset;
 
@@ -86,7 +86,7 @@ impl Line {
     }
 
     fn take_modern(self: &Arc<Self>, message: Message) -> Result<(), Refusal> {
-        request::check_modern_body(&message)?;
+        request::check_modern_body(&message, &Parts::read(&message)?)?;
         match &message.shape {
             Shape::Request(_) => self.start(message, Standing::Modern),
             Shape::Notification => {
@@ -128,6 +128,7 @@ impl Line {
         let inbound = Inbound {
             toolset,
             caller: Caller::Anonymous,
+            parts: Parts::read(&message)?,
             message,
             standing,
             mirrored: Vec::new(),

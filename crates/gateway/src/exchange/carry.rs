@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use futures_util::stream;
 use protocol::json::{Edit, StreamEditor};
-use protocol::json_rpc::{self, code};
 use transport::outbound::Incoming;
 
 use super::{ANSWER_BYTES_MAX, Cancelled, Exchange, Turn};
@@ -28,13 +27,14 @@ impl Carry {
             return Some((first, self));
         }
         while !self.done {
+            let end = self.exchange.deadline;
             match self
                 .exchange
-                .turn(&mut self.frames, &mut self.cancelled)
+                .turn(&mut self.frames, &mut self.cancelled, end)
                 .await
             {
                 Ok(Turn::Forward(bytes)) => return Some((bytes, self)),
-                Ok(Turn::Nothing) => {}
+                Ok(Turn::Nothing | Turn::Quiet) => {}
                 Ok(Turn::Final(bytes)) => {
                     self.done = true;
                     return Some((bytes, self));
@@ -43,10 +43,7 @@ impl Carry {
                 Err(Refusal::Cancelled) => return None,
                 Err(refusal) => {
                     self.done = true;
-                    tracing::warn!(server = %self.exchange.server.name, error = %refusal, "a call failed");
-                    let id = Some(&self.exchange.id);
-                    let bytes =
-                        json_rpc::error(id, code::INTERNAL_ERROR, &refusal.to_string(), None);
+                    let bytes = refusal.message(self.exchange.era, Some(&self.exchange.id));
                     return Some((bytes, self));
                 }
             }
@@ -56,12 +53,18 @@ impl Carry {
 }
 
 /// One long JSON answer in pieces: the first ones, and those to come.
-pub(super) fn large(exchange: Exchange, head: Bytes, body: Incoming) -> Pieces {
+pub(super) fn large(
+    exchange: Exchange,
+    head: Bytes,
+    body: Incoming,
+    cancelled: Cancelled,
+) -> Pieces {
     let rules = exchange.rewrite.rules();
     let large = Large {
         editor: StreamEditor::new(rules),
         exchange,
         body,
+        cancelled,
         head: Some(head),
         ready: std::collections::VecDeque::new(),
         id_seen: false,
@@ -75,6 +78,7 @@ struct Large {
     exchange: Exchange,
     editor: StreamEditor<'static>,
     body: Incoming,
+    cancelled: Cancelled,
     head: Option<Bytes>,
     ready: std::collections::VecDeque<Bytes>,
     id_seen: bool,
@@ -95,7 +99,11 @@ impl Large {
             }
             let chunk = match self.head.take() {
                 Some(head) => Some(head),
-                None => match self.exchange.chunk(&mut self.body).await {
+                None => match self
+                    .exchange
+                    .chunk(&mut self.body, &mut self.cancelled)
+                    .await
+                {
                     Ok(chunk) => chunk,
                     Err(failure) => return Some(self.fail(&failure.to_string())),
                 },

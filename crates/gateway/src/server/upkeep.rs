@@ -213,14 +213,18 @@ impl Server {
         mut opening: Message,
         uncorrelated: &mut mpsc::Receiver<Bytes>,
     ) -> Result<(), UpstreamFailure> {
+        let mut changes = Changes::none();
         loop {
+            // First the stream, then the lists: a change between the two is not missed.
+            if !changes.announced {
+                changes = Changes::open(conversation, &opening).await;
+            }
             let inventory = Arc::new(Inventory::fetch(conversation, &opening).await?);
             self.health.well();
             for problem in &inventory.problems {
                 tracing::warn!(server = %self.name, problem, "the server's list has a problem");
             }
             self.set(era, Status::Ready(inventory.clone()));
-            let mut changes = Changes::open(conversation, &inventory).await;
             match self
                 .await_change(conversation, &inventory, &mut changes, uncorrelated)
                 .await
@@ -315,9 +319,16 @@ struct Changes {
 }
 
 impl Changes {
-    async fn open(conversation: &Conversation, inventory: &Inventory) -> Self {
+    const fn none() -> Self {
+        Self {
+            frames: None,
+            announced: false,
+        }
+    }
+
+    async fn open(conversation: &Conversation, opening: &Message) -> Self {
         let frames = match conversation.version().era() {
-            Era::Modern => listen(conversation, inventory).await,
+            Era::Modern => listen(conversation, opening).await,
             Era::Legacy => match conversation.events().await {
                 Some(Ok(frames)) => Some(frames),
                 Some(Err(_)) | None => None,
@@ -329,22 +340,24 @@ impl Changes {
         }
     }
 
+    /// The next message, or `None` when the stream broke; it is then opened anew.
     async fn next(&mut self) -> Option<Bytes> {
-        match &mut self.frames {
-            Some(frames) => frames.next().await?.ok(),
-            None => std::future::pending().await,
+        let Some(frames) = &mut self.frames else {
+            return std::future::pending().await;
+        };
+        let message = frames.next().await.and_then(Result::ok);
+        if message.is_none() {
+            *self = Self::none();
         }
+        message
     }
 }
 
 /// Opens a listen stream for list changes, where the server offers them.
-async fn listen(conversation: &Conversation, inventory: &Inventory) -> Option<Frames> {
+async fn listen(conversation: &Conversation, opening: &Message) -> Option<Frames> {
+    let opening: serde_json::Value = serde_json::from_str(opening.body()).ok()?;
     let offered = |capability: &str| {
-        inventory
-            .capabilities
-            .get(capability)
-            .and_then(|value| value.get("listChanged"))
-            .is_some_and(|value| value == true)
+        opening.pointer(&format!("/capabilities/{capability}/listChanged")) == Some(&true.into())
     };
     let wanted = [
         ("tools", "toolsListChanged"),

@@ -44,6 +44,8 @@ pub(crate) struct EventFrames {
     link: Arc<HttpLink>,
     head: Head,
     body: Option<Incoming>,
+    /// The stream broke and may be picked up again; the text says how it broke.
+    broken: Option<String>,
     decoder: sse::Decoder,
     ready: VecDeque<Bytes>,
     last_event: Option<String>,
@@ -57,6 +59,7 @@ impl EventFrames {
             link,
             head,
             body: Some(body),
+            broken: None,
             decoder: sse::Decoder::new(),
             ready: VecDeque::new(),
             last_event: None,
@@ -65,39 +68,40 @@ impl EventFrames {
         }
     }
 
+    /// Nothing is lost when this is dropped while it waits.
     async fn next(&mut self) -> Option<Result<Bytes, UpstreamFailure>> {
         loop {
             if let Some(message) = self.ready.pop_front() {
                 return Some(Ok(message));
             }
-            let Some(body) = &mut self.body else {
-                return None;
-            };
-            match body.chunk().await {
-                Some(Ok(chunk)) => {
-                    if let Err(failure) = self.take(&chunk) {
-                        self.body = None;
-                        return Some(Err(failure));
+            if let Some(body) = &mut self.body {
+                match body.chunk().await {
+                    Some(Ok(chunk)) => {
+                        if let Err(failure) = self.take(&chunk) {
+                            self.body = None;
+                            return Some(Err(failure));
+                        }
                     }
+                    Some(Err(failure)) => self.broke(failure.to_string()),
+                    None => self.broke("the stream ended without an answer".to_owned()),
                 }
-                Some(Err(failure)) => {
-                    self.body = None;
-                    if !self.resume().await {
-                        let server = self.link.server();
-                        return Some(Err(UpstreamFailure::NoAnswer {
-                            server,
-                            reason: failure.to_string(),
-                        }));
-                    }
-                }
-                None => {
-                    self.body = None;
-                    if !self.resume().await {
-                        return None;
-                    }
-                }
+                continue;
+            }
+            self.broken.as_ref()?;
+            let resumed = self.resume().await;
+            let reason = self.broken.take().filter(|_| !resumed);
+            if let Some(reason) = reason {
+                return Some(Err(UpstreamFailure::NoAnswer {
+                    server: self.link.server(),
+                    reason,
+                }));
             }
         }
+    }
+
+    fn broke(&mut self, reason: String) {
+        self.body = None;
+        self.broken = Some(reason);
     }
 
     fn take(&mut self, chunk: &[u8]) -> Result<(), UpstreamFailure> {

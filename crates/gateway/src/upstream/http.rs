@@ -14,6 +14,8 @@ use crate::failure::UpstreamFailure;
 
 /// The longest error body that is read, in bytes.
 const ERROR_BYTES_MAX: usize = 256 * 1024;
+/// Headers of ours on a usual request; only a hint for the size of the map.
+const OWN_HEADERS: usize = 9;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -235,7 +237,8 @@ impl HttpLink {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = self.path.clone();
-        let mut headers = self.fixed.clone();
+        let mut headers = HeaderMap::with_capacity(self.fixed.len() + OWN_HEADERS);
+        headers.extend(self.fixed.iter().map(|(name, value)| (name.clone(), value.clone())));
         head.write(&mut headers);
         *request.headers_mut() = headers;
         request

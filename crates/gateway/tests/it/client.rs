@@ -121,15 +121,27 @@ pub(crate) struct Answer<'a> {
 
 impl Client {
     /// Opens one on an endpoint.
-    pub(crate) async fn open(house: &House, way: Way, path: &str, capabilities: Value) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        house: &House,
+        way: Way,
+        path: &str,
+        capabilities: Value,
+    ) -> anyhow::Result<Self> {
         let line = match way {
             Way::Modern | Way::Legacy(_) => None,
             Way::Sse => Some(Line::sse(&house.url(path)).await?),
             Way::StdioModern | Way::StdioLegacy => Some(Line::stdio(house.gateway.clone(), path)),
         };
         let url = house.url(path);
-        let mut client =
-            Self { way, url, capabilities, session: None, next_id: 1, line, opening: Value::Null };
+        let mut client = Self {
+            way,
+            url,
+            capabilities,
+            session: None,
+            next_id: 1,
+            line,
+            opening: Value::Null,
+        };
         if !way.is_modern() {
             client.initialize().await?;
         }
@@ -142,10 +154,17 @@ impl Client {
             "capabilities": self.capabilities,
             "clientInfo": {"name": "story", "version": "1"},
         });
-        let ask = Ask { method: "initialize", params: params.to_string(), ..Ask::default() };
+        let ask = Ask {
+            method: "initialize",
+            params: params.to_string(),
+            ..Ask::default()
+        };
         let mut open = self.send(&ask).await?;
         let outcome = self.finish(&mut open).await?;
-        let session = outcome.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("mcp-session-id"));
+        let session = outcome
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("mcp-session-id"));
         self.session = session.map(|(_, id)| id.clone());
         let message: Value = serde_json::from_str(&outcome.answer)?;
         self.opening = message["result"].clone();
@@ -167,12 +186,19 @@ impl Client {
             }
             None => Some(self.post(ask, body).await?),
         };
-        Ok(Open { id: Some(id), reply })
+        Ok(Open {
+            id: Some(id),
+            reply,
+        })
     }
 
     /// Sends a notification, or an answer to a question.
     pub(crate) async fn tell(&mut self, method: &str, params: &str) -> anyhow::Result<()> {
-        self.raw(format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#)).await.map(drop)
+        self.raw(format!(
+            r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#
+        ))
+        .await
+        .map(drop)
     }
 
     /// Sends any text.
@@ -197,7 +223,9 @@ impl Client {
                     meta[key] = value;
                 }
             }
-            meta.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            meta.as_object_mut()
+                .unwrap()
+                .retain(|_, value| !value.is_null());
         }
         let params = if meta.as_object().is_some_and(serde_json::Map::is_empty) {
             ask.params.clone()
@@ -206,7 +234,10 @@ impl Client {
             let comma = if rest.trim() == "}" { "" } else { "," };
             format!(r#"{{"_meta":{meta}{comma}{rest}"#)
         };
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{}","params":{params}}}"#, ask.method)
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"{}","params":{params}}}"#,
+            ask.method
+        )
     }
 
     async fn post(&self, ask: &Ask<'_>, body: String) -> anyhow::Result<Reply> {
@@ -214,11 +245,16 @@ impl Client {
         if self.way.is_modern() && !ask.method.is_empty() {
             lines.push(("MCP-Protocol-Version".to_owned(), "2026-07-28".to_owned()));
             lines.push(("Mcp-Method".to_owned(), ask.method.to_owned()));
-            lines.extend(name(ask).map(|name| ("Mcp-Name".to_owned(), headers::encode(&name).into_owned())));
+            lines.extend(
+                name(ask).map(|name| ("Mcp-Name".to_owned(), headers::encode(&name).into_owned())),
+            );
         } else if let Some(session) = &self.session {
             lines.push(("Mcp-Session-Id".to_owned(), session.clone()));
             if self.way.version() > "2025-03-26" {
-                lines.push(("MCP-Protocol-Version".to_owned(), self.way.version().to_owned()));
+                lines.push((
+                    "MCP-Protocol-Version".to_owned(),
+                    self.way.version().to_owned(),
+                ));
             }
         }
         let mut request = http::post(&self.url, body)?;
@@ -238,15 +274,28 @@ impl Client {
     pub(crate) async fn follow(&mut self, filter: &Value) -> anyhow::Result<Open> {
         if self.way.is_modern() {
             let params = json!({"notifications": filter}).to_string();
-            return self.send(&Ask { method: "subscriptions/listen", params, ..Ask::default() }).await;
+            return self
+                .send(&Ask {
+                    method: "subscriptions/listen",
+                    params,
+                    ..Ask::default()
+                })
+                .await;
         }
         let reply = match &self.line {
             Some(_) => None,
             None => Some(self.open_events().await?),
         };
-        for uri in filter["resourceSubscriptions"].as_array().into_iter().flatten() {
-            let ask =
-                Ask { method: "resources/subscribe", params: json!({"uri": uri}).to_string(), ..Ask::default() };
+        for uri in filter["resourceSubscriptions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let ask = Ask {
+                method: "resources/subscribe",
+                params: json!({"uri": uri}).to_string(),
+                ..Ask::default()
+            };
             let mut open = self.send(&ask).await?;
             let outcome = self.finish(&mut open).await?;
             if outcome.message()?.get("result").is_none() {
@@ -258,7 +307,9 @@ impl Client {
 
     async fn open_events(&self) -> anyhow::Result<Reply> {
         let session = self.session.as_deref().context("there is no session")?;
-        let request = http::get(&self.url)?.header("Accept", "text/event-stream").header("Mcp-Session-Id", session);
+        let request = http::get(&self.url)?
+            .header("Accept", "text/event-stream")
+            .header("Mcp-Session-Id", session);
         let reply = request.send().await?;
         if !reply.is_stream() {
             bail!("the event stream was refused with {}", reply.status);
@@ -314,7 +365,10 @@ impl Client {
             self.line = None;
             return Ok(());
         };
-        let reply = http::delete(&self.url)?.header("Mcp-Session-Id", &session).send().await?;
+        let reply = http::delete(&self.url)?
+            .header("Mcp-Session-Id", &session)
+            .send()
+            .await?;
         if reply.status != 200 {
             bail!("the end of the session was answered {}", reply.status);
         }

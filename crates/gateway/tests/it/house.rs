@@ -25,22 +25,44 @@ pub(crate) struct House {
 
 impl House {
     /// Starts the servers, then the gateway with `documents`, in which `${URL_name}` stands for a server's URL.
-    pub(crate) async fn start(documents: &str, offers: &BTreeMap<String, Offer>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        documents: &str,
+        offers: &BTreeMap<String, Offer>,
+    ) -> anyhow::Result<Self> {
         let mut servers = BTreeMap::new();
         for (name, offer) in offers {
             servers.insert(name.clone(), Scripted::start(name, offer.clone()).await?);
         }
-        let set = set(&filled(documents, &servers)).map_err(|found| anyhow::anyhow!(shown(&found)))?;
-        let settings = Settings { supervisor: PathBuf::from("marque") };
-        let gateway = Gateway::start(&set, settings).map_err(|found| anyhow::anyhow!(shown(&found)))?;
-        let spec = ListenSpec { address: "127.0.0.1:0".parse()?, tls: None, listener: 0 };
-        let bound = inbound::bind(spec)?;
+        let set =
+            set(&filled(documents, &servers)).map_err(|found| anyhow::anyhow!(shown(&found)))?;
+        let settings = Settings {
+            supervisor: PathBuf::from("marque"),
+        };
+        let gateway =
+            Gateway::start(&set, settings).map_err(|found| anyhow::anyhow!(shown(&found)))?;
+        let spec = ListenSpec {
+            address: "127.0.0.1:0".parse()?,
+            tls: None,
+            listener: 0,
+        };
+        let bound = inbound::bind(&spec).await?;
         let authority = bound.local_address().to_string();
         let (trigger, watch) = drain::channel();
         let doors = Doors::new(gateway.clone(), vec![Door::loopback()]);
         let mut tasks = JoinSet::new();
-        tasks.spawn(inbound::serve(bound, doors, Arc::new(Limits::default()), watch));
-        Ok(Self { servers, gateway, authority, _drain: trigger, _tasks: tasks })
+        tasks.spawn(inbound::serve(
+            bound,
+            doors,
+            Arc::new(Limits::default()),
+            watch,
+        ));
+        Ok(Self {
+            servers,
+            gateway,
+            authority,
+            _drain: trigger,
+            _tasks: tasks,
+        })
     }
 
     /// Replaces what is declared.
@@ -55,7 +77,12 @@ impl House {
 
     /// The path of the first toolset by name.
     pub(crate) fn first_path(&self) -> String {
-        self.gateway.report().toolsets.first().map(|toolset| toolset.path.clone()).unwrap_or_default()
+        self.gateway
+            .report()
+            .toolsets
+            .first()
+            .map(|toolset| toolset.path.clone())
+            .unwrap_or_default()
     }
 
     /// The report as JSON.
@@ -64,18 +91,24 @@ impl House {
     }
 
     pub(crate) fn server(&self, name: &str) -> anyhow::Result<&Scripted> {
-        self.servers.get(name).with_context(|| format!("there is no server `{name}`"))
+        self.servers
+            .get(name)
+            .with_context(|| format!("there is no server `{name}`"))
     }
 
     pub(crate) fn server_mut(&mut self, name: &str) -> anyhow::Result<&mut Scripted> {
-        self.servers.get_mut(name).with_context(|| format!("there is no server `{name}`"))
+        self.servers
+            .get_mut(name)
+            .with_context(|| format!("there is no server `{name}`"))
     }
 }
 
 fn filled(documents: &str, servers: &BTreeMap<String, Scripted>) -> String {
-    servers.iter().fold(documents.to_owned(), |text, (name, server)| {
-        text.replace(&format!("${{URL_{name}}}"), &server.url())
-    })
+    servers
+        .iter()
+        .fold(documents.to_owned(), |text, (name, server)| {
+            text.replace(&format!("${{URL_{name}}}"), &server.url())
+        })
 }
 
 fn set(documents: &str) -> Result<ResourceSet, Vec<Finding>> {
@@ -91,5 +124,8 @@ fn set(documents: &str) -> Result<ResourceSet, Vec<Finding>> {
 
 /// Findings one per line.
 pub(crate) fn shown(findings: &[Finding]) -> String {
-    findings.iter().map(|finding| format!("{finding}\n")).collect()
+    findings
+        .iter()
+        .map(|finding| format!("{finding}\n"))
+        .collect()
 }

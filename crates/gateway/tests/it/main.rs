@@ -1,4 +1,6 @@
 //! The data plane between scripted servers and scripted clients, over real sockets.
+//!
+//! Start reading at [`scenarios`]; `scenarios/README.md` explains the files it plays.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +9,13 @@
 )]
 
 mod rig;
+
+mod scenarios;
+mod story;
+
+mod client;
+mod house;
+mod scripted;
 
 mod limits;
 mod misbehavior;

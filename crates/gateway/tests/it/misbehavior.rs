@@ -1,0 +1,7 @@
+//! Servers that misbehave: one failed call each, with words that name the server.
+
+mod answers;
+mod eras;
+mod outages;
+mod programs;
+mod timing;

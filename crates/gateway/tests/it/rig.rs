@@ -40,7 +40,9 @@ pub(crate) fn toolset(servers: &[(&str, &str, &str)]) -> String {
         format!("  - {{name: {name}, url: \"{url}\"{comma}{more}}}\n")
     });
     let servers: String = lines.collect();
-    format!("apiVersion: marque.dev/v1alpha1\nkind: Toolset\nmetadata: {{name: main}}\nspec:\n  servers:\n{servers}")
+    format!(
+        "apiVersion: marque.dev/v1alpha1\nkind: Toolset\nmetadata: {{name: main}}\nspec:\n  servers:\n{servers}"
+    )
 }
 
 impl Rig {
@@ -55,13 +57,24 @@ impl Rig {
     pub(crate) async fn starting(yaml: &str, supervisor: PathBuf) -> Self {
         let gateway = Gateway::start(&set(yaml), Settings { supervisor }).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bound = bind(&ListenSpec { address, tls: None, listener: 0 }).await.unwrap();
+        let bound = bind(&ListenSpec {
+            address,
+            tls: None,
+            listener: 0,
+        })
+        .await
+        .unwrap();
         let address = bound.local_address();
         let (trigger, watch) = drain::channel();
         let doors = Doors::new(gateway.clone(), vec![Door::loopback()]);
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(bound, doors, Arc::new(Limits::default()), watch));
-        Self { gateway, address, _tasks: tasks, _trigger: trigger }
+        Self {
+            gateway,
+            address,
+            _tasks: tasks,
+            _trigger: trigger,
+        }
     }
 
     /// The gateway in front of one scripted server named `a`.
@@ -93,7 +106,11 @@ impl Rig {
 
     /// A legacy session of a client that can do everything.
     pub(crate) async fn session(&self) -> Session {
-        self.session_of("2025-11-25", r#"{"sampling":{},"elicitation":{},"roots":{"listChanged":true}}"#).await
+        self.session_of(
+            "2025-11-25",
+            r#"{"sampling":{},"elicitation":{},"roots":{"listChanged":true}}"#,
+        )
+        .await
     }
 
     /// A legacy session.
@@ -102,11 +119,18 @@ impl Rig {
         let params = format!(
             r#"{{"protocolVersion":"{version}","capabilities":{capabilities},"clientInfo":{{"name":"rig","version":"1"}}}}"#
         );
-        let mut reply = http::legacy(&url, "\"open\"", "initialize", &params).send().await.unwrap();
+        let mut reply = http::legacy(&url, "\"open\"", "initialize", &params)
+            .send()
+            .await
+            .unwrap();
         let id = reply.header("mcp-session-id").map(str::to_owned);
         let opening = reply.json().await.unwrap();
         let id = id.unwrap_or_else(|| panic!("no session: {opening}"));
-        let session = Session { url, id, version: version.to_owned() };
+        let session = Session {
+            url,
+            id,
+            version: version.to_owned(),
+        };
         assert_eq!(session.notify("notifications/initialized", "{}").await, 202);
         session
     }
@@ -119,7 +143,10 @@ impl Rig {
 
     /// A modern list request, answered.
     pub(crate) async fn list(&self, method: &str) -> Value {
-        let mut reply = http::modern(&self.url(), 1, method, "{}").send().await.unwrap();
+        let mut reply = http::modern(&self.url(), 1, method, "{}")
+            .send()
+            .await
+            .unwrap();
         reply.json().await.unwrap()
     }
 }
@@ -134,7 +161,9 @@ pub(crate) struct Session {
 
 impl Session {
     fn dressed(&self, request: Request) -> Request {
-        request.header("Mcp-Session-Id", &self.id).header("MCP-Protocol-Version", &self.version)
+        request
+            .header("Mcp-Session-Id", &self.id)
+            .header("MCP-Protocol-Version", &self.version)
     }
 
     /// A request in it.
@@ -145,22 +174,34 @@ impl Session {
     /// A `tools/call` of the tool `name`, sent.
     pub(crate) async fn call(&self, id: &str, name: &str) -> Reply {
         let params = format!(r#"{{"name":"{name}","arguments":{{}}}}"#);
-        self.request(id, "tools/call", &params).send().await.unwrap()
+        self.request(id, "tools/call", &params)
+            .send()
+            .await
+            .unwrap()
     }
 
     /// Any body in it, sent.
     pub(crate) async fn post(&self, body: &str) -> Reply {
-        self.dressed(http::post(&self.url, body.to_owned()).unwrap()).send().await.unwrap()
+        self.dressed(http::post(&self.url, body.to_owned()).unwrap())
+            .send()
+            .await
+            .unwrap()
     }
 
     /// A notification in it; gives the status.
     pub(crate) async fn notify(&self, method: &str, params: &str) -> u16 {
-        self.dressed(http::notification(&self.url, method, params)).send().await.unwrap().status
+        self.dressed(http::notification(&self.url, method, params))
+            .send()
+            .await
+            .unwrap()
+            .status
     }
 
     /// Its own stream.
     pub(crate) async fn stream(&self) -> Reply {
-        let request = http::get(&self.url).unwrap().header("Accept", "text/event-stream");
+        let request = http::get(&self.url)
+            .unwrap()
+            .header("Accept", "text/event-stream");
         let reply = self.dressed(request).send().await.unwrap();
         assert_eq!(reply.status, 200);
         reply
@@ -168,7 +209,11 @@ impl Session {
 
     /// Ends it; gives the status.
     pub(crate) async fn end(&self) -> u16 {
-        self.dressed(http::delete(&self.url).unwrap()).send().await.unwrap().status
+        self.dressed(http::delete(&self.url).unwrap())
+            .send()
+            .await
+            .unwrap()
+            .status
     }
 }
 
@@ -177,15 +222,24 @@ pub(crate) async fn server(
     offer: Canned<'static>,
     call: impl Fn(&Seen) -> Script + Send + Sync + 'static,
 ) -> RawServer {
-    RawServer::start(move |seen| canned(&offer, seen).unwrap_or_else(|| call(seen))).await.unwrap()
+    RawServer::start(move |seen| canned(&offer, seen).unwrap_or_else(|| call(seen)))
+        .await
+        .unwrap()
 }
 
 /// What a server of the handshake eras offers.
 pub(crate) fn legacy() -> Canned<'static> {
-    Canned { modern: false, session: Some("own-session"), ..Canned::default() }
+    Canned {
+        modern: false,
+        session: Some("own-session"),
+        ..Canned::default()
+    }
 }
 
 /// What a server of the stateless era offers.
 pub(crate) fn modern() -> Canned<'static> {
-    Canned { legacy: false, ..Canned::default() }
+    Canned {
+        legacy: false,
+        ..Canned::default()
+    }
 }

@@ -41,7 +41,9 @@ async fn tell_all(folder: &str) {
             let story = story.clone();
             tasks.spawn(async move {
                 let outcome = Box::pin(story.play(word, way)).await;
-                outcome.err().map(|error| format!("{} ({word}): {error:#}", story.name))
+                outcome
+                    .err()
+                    .map(|error| format!("{} ({word}): {error:#}", story.name))
             });
             if tasks.len() >= AT_ONCE {
                 wrong.extend(tasks.join_next().await.unwrap().unwrap());
@@ -52,12 +54,19 @@ async fn tell_all(folder: &str) {
         wrong.extend(outcome);
     }
     wrong.sort();
-    assert!(wrong.is_empty(), "{} of {told} tellings went wrong:\n\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {told} tellings went wrong:\n\n{}",
+        wrong.len(),
+        wrong.join("\n\n")
+    );
     assert!(told > 0 || only.is_some(), "no story in {folder}");
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../scenarios")
+        .join(folder);
     let entries = std::fs::read_dir(folder).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "yaml"));

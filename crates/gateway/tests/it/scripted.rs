@@ -13,8 +13,8 @@ use testkit::raw::{Gate, Opener, Push, RawServer, Script, Seen, feed, gate};
 use tokio::sync::watch;
 
 pub(crate) use offer::Offer;
-use offer::{Answer, Wire};
 pub(crate) use offer::raw;
+use offer::{Answer, Wire};
 use say::Said;
 
 /// One server.
@@ -77,7 +77,11 @@ impl Scripted {
             }),
         });
         let raw = RawServer::start(handler(&state)).await?;
-        Ok(Self { address: raw.address(), raw: Some(raw), state })
+        Ok(Self {
+            address: raw.address(),
+            raw: Some(raw),
+            state,
+        })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -126,9 +130,18 @@ impl Scripted {
     }
 
     /// Waits until at least `count` requests satisfy `which`, and returns all that do.
-    pub(crate) async fn wait_for(&self, count: usize, which: impl Fn(&Seen) -> bool) -> anyhow::Result<Vec<Seen>> {
+    pub(crate) async fn wait_for(
+        &self,
+        count: usize,
+        which: impl Fn(&Seen) -> bool,
+    ) -> anyhow::Result<Vec<Seen>> {
         let mut seen = self.state.seen.subscribe();
-        let matching = |all: &Vec<Seen>| all.iter().filter(|seen| which(seen)).cloned().collect::<Vec<_>>();
+        let matching = |all: &Vec<Seen>| {
+            all.iter()
+                .filter(|seen| which(seen))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         let enough = seen.wait_for(|all| matching(all).len() >= count);
         let waited = testkit::within("a request", enough).await;
         let all = self.state.seen.borrow().clone();
@@ -138,7 +151,9 @@ impl Scripted {
 }
 
 fn shown(all: &[Seen]) -> Vec<String> {
-    all.iter().map(|seen| seen.rpc_method().unwrap_or_else(|| seen.method.to_string())).collect()
+    all.iter()
+        .map(|seen| seen.rpc_method().unwrap_or_else(|| seen.method.to_string()))
+        .collect()
 }
 
 fn handler(state: &Arc<State>) -> impl Fn(&Seen) -> Script + Send + Sync + 'static {
@@ -158,7 +173,10 @@ impl State {
 
 impl Inner {
     fn answer(&mut self, seen: &Seen, name: &str) -> Script {
-        let line = seen.target.split_once("?line=").and_then(|(_, line)| line.parse::<usize>().ok());
+        let line = seen
+            .target
+            .split_once("?line=")
+            .and_then(|(_, line)| line.parse::<usize>().ok());
         match (&*seen.method, self.offer.wire, line) {
             ("GET", Wire::Sse, _) => self.open_line(),
             ("POST", Wire::Sse, Some(line)) => {
@@ -171,7 +189,9 @@ impl Inner {
             (_, Wire::Sse, _) => Script::status(405),
             ("GET", Wire::Http, _) => self.open_stream(seen),
             ("DELETE", ..) => {
-                let known = seen.header("mcp-session-id").and_then(|id| self.sessions.remove(id));
+                let known = seen
+                    .header("mcp-session-id")
+                    .and_then(|id| self.sessions.remove(id));
                 Script::status(if known.is_some() { 200 } else { 404 })
             }
             _ => self.said(seen, name).script(),
@@ -182,7 +202,11 @@ impl Inner {
         let (push, events) = feed();
         let endpoint = format!("event: endpoint\ndata: /mcp?line={}\n\n", self.lines.len());
         self.lines.push(push.clone());
-        self.streams.push(Stream { push, listen: None, session: None });
+        self.streams.push(Stream {
+            push,
+            listen: None,
+            session: None,
+        });
         Script::sse().chunk(endpoint).follow(&events).end()
     }
 
@@ -191,16 +215,26 @@ impl Inner {
             return Script::status(405);
         }
         let session = seen.header("mcp-session-id").map(str::to_owned);
-        if self.offer.sessions && !session.as_ref().is_some_and(|id| self.sessions.contains_key(id)) {
+        if self.offer.sessions
+            && !session
+                .as_ref()
+                .is_some_and(|id| self.sessions.contains_key(id))
+        {
             return Script::status(404);
         }
         let (push, events) = feed();
-        self.streams.push(Stream { push, listen: None, session });
+        self.streams.push(Stream {
+            push,
+            listen: None,
+            session,
+        });
         Script::sse().follow(&events).end()
     }
 
     fn said(&mut self, seen: &Seen, name: &str) -> Said {
-        let Some(method) = seen.rpc_method() else { return Said::accepted() };
+        let Some(method) = seen.rpc_method() else {
+            return Said::accepted();
+        };
         let modern = is_modern(seen);
         let message = seen.json();
         let id = seen.rpc_id().unwrap_or_default();
@@ -217,7 +251,8 @@ impl Inner {
             return self.play(&answer, &message, &id);
         }
         let session = seen.header("mcp-session-id");
-        let missing = self.offer.sessions && self.offer.wire == Wire::Http && method != "initialize";
+        let missing =
+            self.offer.sessions && self.offer.wire == Wire::Http && method != "initialize";
         if !modern && missing && !session.is_some_and(|id| self.sessions.contains_key(id)) {
             return Said::error(&id, 404, -32001, "session not found");
         }
@@ -239,7 +274,8 @@ impl Inner {
     fn scripted(&mut self, method: &str, params: &Value, modern: bool) -> Option<Answer> {
         let answers = self.offer.answers.iter().zip(&mut self.given);
         let mut meant = answers.filter(|(answer, given)| {
-            answer.is_for(method, params, modern) && answer.times.is_none_or(|times| **given < times)
+            answer.is_for(method, params, modern)
+                && answer.times.is_none_or(|times| **given < times)
         });
         let (answer, given) = meant.next()?;
         *given += 1;
@@ -254,15 +290,25 @@ impl Inner {
     }
 
     fn gate(&mut self, name: &str) -> Gate {
-        self.gates.entry(name.to_owned()).or_insert_with(gate).1.clone()
+        self.gates
+            .entry(name.to_owned())
+            .or_insert_with(gate)
+            .1
+            .clone()
     }
 
     fn initialize(&mut self, id: &str, message: &Value, name: &str) -> Said {
-        let mut said = Said::result(id, &self.offer.opening(&message["params"]["protocolVersion"], name));
+        let mut said = Said::result(
+            id,
+            &self
+                .offer
+                .opening(&message["params"]["protocolVersion"], name),
+        );
         if self.offer.sessions && self.offer.wire == Wire::Http {
             self.opened += 1;
             let session = format!("{name}-{}", self.opened);
-            said.headers.push(("mcp-session-id".to_owned(), session.clone()));
+            said.headers
+                .push(("mcp-session-id".to_owned(), session.clone()));
             self.sessions.insert(session, Vec::new());
         }
         said
@@ -280,16 +326,28 @@ impl Inner {
 
     fn listen(&mut self, id: &str, filter: &Value) -> Said {
         let (push, events) = feed();
-        self.streams.push(Stream { push, listen: Some((id.to_owned(), filter.clone())), session: None });
+        self.streams.push(Stream {
+            push,
+            listen: Some((id.to_owned(), filter.clone())),
+            session: None,
+        });
         let key = "io.modelcontextprotocol/subscriptionId";
         let acknowledged = format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"{key}":{id}}},"notifications":{filter}}}}}"#
         );
-        Said { events: vec![acknowledged], follow: Some(events), ..Said::default() }
+        Said {
+            events: vec![acknowledged],
+            follow: Some(events),
+            ..Said::default()
+        }
     }
 
     fn say(&mut self, method: &str, params: &Value, streams: usize) -> bool {
-        let Self { streams: open, sessions, .. } = self;
+        let Self {
+            streams: open,
+            sessions,
+            ..
+        } = self;
         open.retain(|stream| stream.is_open());
         let meant = |stream: &&Stream| match &stream.listen {
             Some((_, filter)) => wants(filter, method, params),
@@ -312,7 +370,8 @@ impl Inner {
 /// Whether the request claims the stateless era, by header or by `_meta`.
 fn is_modern(seen: &Seen) -> bool {
     let version = "io.modelcontextprotocol/protocolVersion";
-    seen.header("mcp-protocol-version").is_some_and(|version| version >= "2026-07-28")
+    seen.header("mcp-protocol-version")
+        .is_some_and(|version| version >= "2026-07-28")
         || !seen.json()["params"]["_meta"][version].is_null()
 }
 
@@ -327,7 +386,12 @@ fn wants(filter: &Value, method: &str, params: &Value) -> bool {
     }
 }
 
-fn subscribed(sessions: &BTreeMap<String, Vec<String>>, stream: &Stream, method: &str, params: &Value) -> bool {
+fn subscribed(
+    sessions: &BTreeMap<String, Vec<String>>,
+    stream: &Stream,
+    method: &str,
+    params: &Value,
+) -> bool {
     let uri = params["uri"].as_str().unwrap_or_default();
     method != "notifications/resources/updated"
         || sessions

@@ -71,7 +71,11 @@ pub(crate) struct Story {
 impl Story {
     /// Reads a scenario file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let text = std::fs::read_to_string(path)?;
         let file: File = yaml::read(&text)
             .and_then(|value| Ok(serde_json::from_value(value)?))
@@ -85,7 +89,14 @@ impl Story {
         }
         talk.extend(file.saw.into_iter().map(Step::saw));
         let ways = ways(&file.era).with_context(|| name.clone())?;
-        Ok(Self { name, ways, resources: file.resources, servers: file.servers, clients: file.clients, talk })
+        Ok(Self {
+            name,
+            ways,
+            resources: file.resources,
+            servers: file.servers,
+            clients: file.clients,
+            talk,
+        })
     }
 }
 
@@ -109,5 +120,7 @@ fn ways(eras: &Eras) -> anyhow::Result<Vec<(&'static str, Way)>> {
 
 fn way(word: &str) -> anyhow::Result<(&'static str, Way)> {
     let known = Way::ALL.iter().find(|(name, _)| *name == word);
-    known.copied().with_context(|| format!("`{word}` is no way of talking"))
+    known
+        .copied()
+        .with_context(|| format!("`{word}` is no way of talking"))
 }

@@ -123,15 +123,8 @@ fn replace(document: &str, name: &str, text: &str) -> Option<String> {
     let end = "<!-- end -->";
     let from = document.find(&begin)? + begin.len();
     let to = from + document[from..].find(end)?;
-    Some(
-        format!(
-            "{}\n{}\n{}",
-            &document[..from],
-            text.trim_end(),
-            &document[to..]
-        )
-        .replace("\n\n\n", "\n\n"),
-    )
+    let (before, after) = (&document[..from], &document[to..]);
+    Some(format!("{before}\n{}\n\n{after}", text.trim_end()))
 }
 
 fn bullets(text: &mut String, heading: &str, list: &[String]) {

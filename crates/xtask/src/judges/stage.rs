@@ -49,8 +49,6 @@ struct Programs {
 impl Stage {
     /// Builds what is needed and starts the fixture.
     pub(super) fn set(subject: Subject) -> anyhow::Result<Self> {
-        let folder = workspace::root().join(format!(".judges/run-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
         let release = matches!(subject, Subject::Marque { release: true });
         build(&["-p", "testkit", "--bins"])?;
         match subject {
@@ -58,6 +56,8 @@ impl Stage {
             Subject::Marque { release: false } => build(&["-p", "cli"])?,
             Subject::Fixture | Subject::Given(_) => {}
         }
+        let folder = workspace::root().join(format!(".judges/run-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
         let built = workspace::root().join("target");
         let marque = built
             .join(if release { "release" } else { "debug" })

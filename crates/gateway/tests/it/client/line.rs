@@ -7,7 +7,9 @@ use anyhow::{Context, bail};
 use gateway::Gateway;
 use serde_json::Value;
 use testkit::http::{self, Reply};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, ReadHalf, WriteHalf,
+};
 use tokio::task::JoinSet;
 
 use super::Answer;
@@ -45,14 +47,23 @@ impl Line {
         let mut served = JoinSet::new();
         served.spawn(async move {
             let (input, output) = tokio::io::split(theirs);
-            gateway::serve_stdio(gateway, &path, input, output).await.unwrap();
+            gateway::serve_stdio(gateway, &path, input, output)
+                .await
+                .unwrap();
         });
-        Self::new(End::Stdio { input, output: BufReader::new(output), _served: served })
+        Self::new(End::Stdio {
+            input,
+            output: BufReader::new(output),
+            _served: served,
+        })
     }
 
     /// The two addresses of 2024-11-05, under the endpoint's own URL.
     pub(super) async fn sse(url: &str) -> anyhow::Result<Self> {
-        let mut stream = http::get(url)?.header("Accept", "text/event-stream").send().await?;
+        let mut stream = http::get(url)?
+            .header("Accept", "text/event-stream")
+            .send()
+            .await?;
         let endpoint = stream.event().await?.context("no event came")?;
         if endpoint.name != "endpoint" {
             bail!("the first event is {endpoint:?}");
@@ -63,7 +74,11 @@ impl Line {
     }
 
     fn new(end: End) -> Self {
-        Self { end, answers: Vec::new(), heard: VecDeque::new() }
+        Self {
+            end,
+            answers: Vec::new(),
+            heard: VecDeque::new(),
+        }
     }
 
     pub(super) async fn say(&mut self, text: &str) -> anyhow::Result<()> {
@@ -100,10 +115,14 @@ impl Line {
             if let Some(message) = self.heard.pop_front() {
                 return Ok(Some(message));
             }
-            if let Some(at) = until.and_then(|id| self.answers.iter().position(|answer| is_to(answer, id))) {
+            if let Some(at) =
+                until.and_then(|id| self.answers.iter().position(|answer| is_to(answer, id)))
+            {
                 return Ok(Some(self.answers.remove(at)));
             }
-            let Some(message) = self.read().await? else { return Ok(None) };
+            let Some(message) = self.read().await? else {
+                return Ok(None);
+            };
             self.sort(message)?;
         }
     }
@@ -112,9 +131,14 @@ impl Line {
     pub(super) async fn answer(&mut self, id: &str) -> anyhow::Result<(Vec<Value>, String)> {
         loop {
             if let Some(at) = self.answers.iter().position(|answer| is_to(answer, id)) {
-                let of_calls = |text: &String| text.contains("notifications/progress") || text.contains("notifications/message");
+                let of_calls = |text: &String| {
+                    text.contains("notifications/progress")
+                        || text.contains("notifications/message")
+                };
                 let events = self.heard.iter().filter(|text| of_calls(text));
-                let events = events.map(|text| serde_json::from_str(text)).collect::<Result<_, _>>()?;
+                let events = events
+                    .map(|text| serde_json::from_str(text))
+                    .collect::<Result<_, _>>()?;
                 self.heard.retain(|text| !of_calls(text));
                 return Ok((events, self.answers.remove(at)));
             }

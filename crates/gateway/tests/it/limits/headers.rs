@@ -14,8 +14,14 @@ const TOOLS: &str = r#"[
         "dry":{"type":"boolean","x-mcp-header":"Dry"}}}}]"#;
 
 async fn served() -> (RawServer, Rig) {
-    let offer = Canned { tools: TOOLS, ..modern() };
-    let server = server(offer, |seen| Script::json(seen.result(r#"{"resultType":"complete","content":[]}"#))).await;
+    let offer = Canned {
+        tools: TOOLS,
+        ..modern()
+    };
+    let server = server(offer, |seen| {
+        Script::json(seen.result(r#"{"resultType":"complete","content":[]}"#))
+    })
+    .await;
     let rig = Rig::before(&server).await;
     (server, rig)
 }
@@ -52,23 +58,49 @@ async fn every_header_must_be_there_once_and_agree() {
 #[tokio::test]
 async fn doubled_headers_are_refused_even_when_they_agree() {
     let (server, rig) = served().await;
-    for (name, value) in [("Mcp-Method", "tools/call"), ("Mcp-Name", "echo"), ("MCP-Protocol-Version", "2026-07-28")] {
+    for (name, value) in [
+        ("Mcp-Method", "tools/call"),
+        ("Mcp-Name", "echo"),
+        ("MCP-Protocol-Version", "2026-07-28"),
+    ] {
         for second in [value, "other"] {
-            let mut reply = rig.call("\"h\"", "echo").header(name, second).send().await.unwrap();
+            let mut reply = rig
+                .call("\"h\"", "echo")
+                .header(name, second)
+                .send()
+                .await
+                .unwrap();
             assert_eq!(reply.status, 400, "{name}: {second}");
-            assert_eq!(reply.json().await.unwrap()["error"]["code"], -32020, "{name}: {second}");
+            assert_eq!(
+                reply.json().await.unwrap()["error"]["code"],
+                -32020,
+                "{name}: {second}"
+            );
         }
     }
-    let twice = rig.call("\"h\"", "mirror").header("Mcp-Param-Region", "eu").header("mcp-param-region", "eu");
+    let twice = rig
+        .call("\"h\"", "mirror")
+        .header("Mcp-Param-Region", "eu")
+        .header("mcp-param-region", "eu");
     let mut reply = twice.send().await.unwrap();
-    assert_eq!((reply.status, reply.json().await.unwrap()["error"]["code"].as_i64()), (400, Some(-32020)));
+    assert_eq!(
+        (
+            reply.status,
+            reply.json().await.unwrap()["error"]["code"].as_i64()
+        ),
+        (400, Some(-32020))
+    );
     assert!(server.requests_of("tools/call").is_empty());
 }
 
 #[tokio::test]
 async fn without_a_version_header_modern_meta_is_still_modern() {
     let (_server, rig) = served().await;
-    mismatch(rig.call("\"h\"", "echo").without("MCP-Protocol-Version"), "missing").await;
+    mismatch(
+        rig.call("\"h\"", "echo").without("MCP-Protocol-Version"),
+        "missing",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -82,16 +114,30 @@ async fn names_may_come_encoded() {
         ("echo", "=?base64?ZWNobw==", false),
     ] {
         let listed = rig.list("tools/list").await;
-        let shown = listed["result"]["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == name);
+        let shown = listed["result"]["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|tool| tool["name"] == name);
         if shown.is_none() {
             // Names that hosted models refuse are shown under another one.
             continue;
         }
-        let mut reply = rig.call("\"h\"", name).set("Mcp-Name", header).send().await.unwrap();
+        let mut reply = rig
+            .call("\"h\"", name)
+            .set("Mcp-Name", header)
+            .send()
+            .await
+            .unwrap();
         let text = reply.text().await.unwrap();
         assert_eq!(reply.status == 200, served, "{name} {header}: {text}");
     }
-    assert!(server.requests_of("tools/call").iter().all(|seen| seen.header("mcp-name") == Some("echo")));
+    assert!(
+        server
+            .requests_of("tools/call")
+            .iter()
+            .all(|seen| seen.header("mcp-name") == Some("echo"))
+    );
 }
 
 #[tokio::test]
@@ -104,16 +150,38 @@ async fn mirrored_arguments_must_agree() {
     let region = r#"{"region":"eu"}"#;
     mismatch(call(region), "missing").await;
     mismatch(call(region).header("Mcp-Param-Region", "us"), "other").await;
-    mismatch(call("{}").header("Mcp-Param-Region", "eu"), "not in the body").await;
-    mismatch(call(r#"{"region":null}"#).header("Mcp-Param-Region", "eu"), "null").await;
-    mismatch(call(r#"{"count":7}"#).header("Mcp-Param-Count", "8"), "number").await;
-    mismatch(call(r#"{"dry":true}"#).header("Mcp-Param-Dry", "True"), "spelling").await;
-    mismatch(call(r#"{"region":"=?base64?eA==?="}"#).header("Mcp-Param-Region", "=?base64?eA==?="), "bare sentinel").await;
+    mismatch(
+        call("{}").header("Mcp-Param-Region", "eu"),
+        "not in the body",
+    )
+    .await;
+    mismatch(
+        call(r#"{"region":null}"#).header("Mcp-Param-Region", "eu"),
+        "null",
+    )
+    .await;
+    mismatch(
+        call(r#"{"count":7}"#).header("Mcp-Param-Count", "8"),
+        "number",
+    )
+    .await;
+    mismatch(
+        call(r#"{"dry":true}"#).header("Mcp-Param-Dry", "True"),
+        "spelling",
+    )
+    .await;
+    mismatch(
+        call(r#"{"region":"=?base64?eA==?="}"#).header("Mcp-Param-Region", "=?base64?eA==?="),
+        "bare sentinel",
+    )
+    .await;
     assert!(server.requests_of("tools/call").is_empty());
     let good = [
         call(region).header("Mcp-Param-Region", "eu"),
         call(r#"{"region":"ü"}"#).header("Mcp-Param-Region", "=?base64?w7w=?="),
-        call(r#"{"count":7,"dry":false}"#).header("Mcp-Param-Count", "7").header("Mcp-Param-Dry", "false"),
+        call(r#"{"count":7,"dry":false}"#)
+            .header("Mcp-Param-Count", "7")
+            .header("Mcp-Param-Dry", "false"),
         call(r#"{"region":null}"#),
         call("{}"),
     ];
@@ -130,14 +198,30 @@ async fn mirrored_arguments_must_agree() {
 #[tokio::test]
 async fn headers_of_other_tools_pass_untouched_and_are_bounded() {
     let (server, rig) = served().await;
-    let reply = rig.call("1", "echo").header("Mcp-Param-Extra", "a  b").send().await.unwrap();
+    let reply = rig
+        .call("1", "echo")
+        .header("Mcp-Param-Extra", "a  b")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(reply.status, 200);
-    assert_eq!(server.requests_of("tools/call")[0].header("mcp-param-extra"), Some("a  b"));
-    let many = (0..90).fold(rig.call("\"h\"", "echo"), |request, at| request.header(&format!("Mcp-Param-X{at}"), "1"));
+    assert_eq!(
+        server.requests_of("tools/call")[0].header("mcp-param-extra"),
+        Some("a  b")
+    );
+    let many = (0..90).fold(rig.call("\"h\"", "echo"), |request, at| {
+        request.header(&format!("Mcp-Param-X{at}"), "1")
+    });
     mismatch(many, "too many").await;
-    let long = rig.call("\"h\"", "echo").header("Mcp-Param-Long", &"x".repeat(60_000));
+    let long = rig
+        .call("\"h\"", "echo")
+        .header("Mcp-Param-Long", &"x".repeat(60_000));
     mismatch(long, "too long").await;
-    let huge = rig.call("\"h\"", "echo").header("X-Huge", &"x".repeat(200_000)).send().await;
+    let huge = rig
+        .call("\"h\"", "echo")
+        .header("X-Huge", &"x".repeat(200_000))
+        .send()
+        .await;
     // The listener may close on a head over its limit before the client has written all of it.
     assert!(huge.is_err() || huge.is_ok_and(|reply| reply.status == 431));
     assert_eq!(server.requests_of("tools/call").len(), 1);
@@ -155,35 +239,75 @@ async fn unknown_versions_are_named_with_those_that_are_spoken() {
     let mut reply = request.send().await.unwrap();
     assert_eq!(reply.status, 400);
     let error = reply.json().await.unwrap();
-    assert_eq!((error["error"]["code"].as_i64(), error["id"].as_str()), (Some(-32022), Some("v")));
+    assert_eq!(
+        (error["error"]["code"].as_i64(), error["id"].as_str()),
+        (Some(-32022), Some("v"))
+    );
     assert_eq!(error["error"]["data"]["requested"], "2099-01-01");
     assert_eq!(error["error"]["data"]["supported"][0], "2026-07-28");
     let session = rig.session().await;
     let wrong = http::legacy(&rig.url(), 1, "ping", "{}").header("Mcp-Session-Id", &session.id);
-    assert_eq!(wrong.clone().header("MCP-Protocol-Version", "1999-01-01").send().await.unwrap().status, 400);
-    let doubled = wrong.header("MCP-Protocol-Version", "2025-11-25").header("MCP-Protocol-Version", "2025-11-25");
+    assert_eq!(
+        wrong
+            .clone()
+            .header("MCP-Protocol-Version", "1999-01-01")
+            .send()
+            .await
+            .unwrap()
+            .status,
+        400
+    );
+    let doubled = wrong
+        .header("MCP-Protocol-Version", "2025-11-25")
+        .header("MCP-Protocol-Version", "2025-11-25");
     assert_eq!(doubled.send().await.unwrap().status, 400);
 }
 
 #[tokio::test]
 async fn unknown_methods_and_tools_have_their_codes() {
     let (server, rig) = served().await;
-    for method in ["tools/nothing", "ping", "initialize", "logging/setLevel", "resources/subscribe", "prompts/list", ""] {
-        let mut reply = http::modern(&rig.url(), 1, method, "{}").send().await.unwrap();
+    for method in [
+        "tools/nothing",
+        "ping",
+        "initialize",
+        "logging/setLevel",
+        "resources/subscribe",
+        "prompts/list",
+        "",
+    ] {
+        let mut reply = http::modern(&rig.url(), 1, method, "{}")
+            .send()
+            .await
+            .unwrap();
         let error = reply.json().await.unwrap();
-        assert_eq!((reply.status, error["error"]["code"].as_i64()), (404, Some(-32601)), "{method}: {error}");
+        assert_eq!(
+            (reply.status, error["error"]["code"].as_i64()),
+            (404, Some(-32601)),
+            "{method}: {error}"
+        );
         assert_eq!(error["id"], 1);
     }
     let mut reply = rig.call("1", "no_such_tool").send().await.unwrap();
     assert_eq!(reply.json().await.unwrap()["error"]["code"], -32602);
-    let mut reply = http::modern(&rig.url(), 1, "tools/list", r#"{"cursor":"forged"}"#).send().await.unwrap();
+    let mut reply = http::modern(&rig.url(), 1, "tools/list", r#"{"cursor":"forged"}"#)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(reply.json().await.unwrap()["error"]["code"], -32602);
-    for (method, status) in [("notifications/cancelled", 202), ("notifications/anything", 202)] {
-        let notice = http::notification(&rig.url(), method, "{}").header("MCP-Protocol-Version", "2026-07-28");
+    for (method, status) in [
+        ("notifications/cancelled", 202),
+        ("notifications/anything", 202),
+    ] {
+        let notice = http::notification(&rig.url(), method, "{}")
+            .header("MCP-Protocol-Version", "2026-07-28");
         assert_eq!(notice.send().await.unwrap().status, status, "{method}");
     }
     let answer = http::post(&rig.url(), r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).unwrap();
-    let reply = answer.header("MCP-Protocol-Version", "2026-07-28").send().await.unwrap();
+    let reply = answer
+        .header("MCP-Protocol-Version", "2026-07-28")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(reply.status, 400, "a modern client sends no answers");
     assert!(server.requests_of("tools/call").is_empty());
 }

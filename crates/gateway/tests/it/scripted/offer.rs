@@ -14,6 +14,8 @@ use crate::story::compare;
 pub(crate) struct Offer {
     /// `modern`, `legacy` or both.
     eras: Vec<String>,
+    /// Whether it is not there at first.
+    pub(super) down: bool,
     /// `http`, or `sse` for the transport of 2024-11-05.
     pub(super) wire: Wire,
     /// Whether legacy clients get a session.
@@ -74,6 +76,7 @@ impl Default for Offer {
     fn default() -> Self {
         Self {
             eras: vec!["modern".to_owned(), "legacy".to_owned()],
+            down: false,
             wire: Wire::Http,
             sessions: true,
             no_events: false,
@@ -94,7 +97,9 @@ impl Default for Offer {
 
 /// A value of a story as JSON text: a text is JSON already.
 pub(crate) fn raw(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 impl Answer {
@@ -109,15 +114,25 @@ impl Answer {
     pub(super) fn said(&self, id: &str, token: &str) -> Said {
         let filled = |text: &str| text.replace("${id}", id).replace("${token}", token);
         let answer = match (&self.result, &self.error, &self.body) {
-            (Some(result), ..) => Some(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{}}}"#, filled(&raw(result)))),
-            (_, Some(error), _) => Some(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{}}}"#, filled(&raw(error)))),
+            (Some(result), ..) => Some(format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{}}}"#,
+                filled(&raw(result))
+            )),
+            (_, Some(error), _) => Some(format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{}}}"#,
+                filled(&raw(error))
+            )),
             (.., Some(body)) => Some(filled(body)),
             _ => None,
         };
         Said {
             status: self.status,
             headers: self.headers.clone().into_iter().collect(),
-            events: self.events.iter().map(|event| filled(&raw(event))).collect(),
+            events: self
+                .events
+                .iter()
+                .map(|event| filled(&raw(event)))
+                .collect(),
             stream: self.stream,
             answer,
             cut: self.cut,
@@ -160,7 +175,10 @@ impl Offer {
             all.insert("prompts".to_owned(), json!({"listChanged": true}));
         }
         if !self.resources.is_empty() || !self.templates.is_empty() {
-            all.insert("resources".to_owned(), json!({"listChanged": true, "subscribe": true}));
+            all.insert(
+                "resources".to_owned(),
+                json!({"listChanged": true, "subscribe": true}),
+            );
         }
         all.extend(self.capabilities.clone());
         all.retain(|_, value| !value.is_null());
@@ -181,24 +199,41 @@ impl Offer {
     }
 
     /// The result an honest server gives.
-    pub(super) fn honest(&self, method: &str, params: &Value, modern: bool, server: &str) -> Result<String, (i64, String)> {
+    pub(super) fn honest(
+        &self,
+        method: &str,
+        params: &Value,
+        modern: bool,
+        server: &str,
+    ) -> Result<String, (i64, String)> {
         let named = |key: &str| params[key].as_str().unwrap_or_default().to_owned();
         let result = match method {
             "server/discover" => self.discovery(server),
             "tools/list" => return self.list("tools", &self.all_tools(), params, modern),
-            "prompts/list" => return self.list("prompts", &items(&self.prompts, "name"), params, modern),
-            "resources/list" => return self.list("resources", &items(&self.resources, "uri"), params, modern),
+            "prompts/list" => {
+                return self.list("prompts", &items(&self.prompts, "name"), params, modern);
+            }
+            "resources/list" => {
+                return self.list("resources", &items(&self.resources, "uri"), params, modern);
+            }
             "resources/templates/list" => {
-                return self.list("resourceTemplates", &items(&self.templates, "uriTemplate"), params, modern);
+                return self.list(
+                    "resourceTemplates",
+                    &items(&self.templates, "uriTemplate"),
+                    params,
+                    modern,
+                );
             }
             "tools/call" => {
                 let name = named("name");
-                known(&self.all_tools(), "name", &name).ok_or((-32602, format!("no tool {name}")))?;
+                known(&self.all_tools(), "name", &name)
+                    .ok_or((-32602, format!("no tool {name}")))?;
                 json!({"content": [{"type": "text", "text": format!("{server}: {name}")}]})
             }
             "prompts/get" => {
                 let name = named("name");
-                known(&items(&self.prompts, "name"), "name", &name).ok_or((-32602, format!("no prompt {name}")))?;
+                known(&items(&self.prompts, "name"), "name", &name)
+                    .ok_or((-32602, format!("no prompt {name}")))?;
                 json!({"messages": [{"role": "user", "content": {"type": "text", "text": format!("{server}: {name}")}}]})
             }
             "resources/read" => {
@@ -243,16 +278,34 @@ impl Offer {
     }
 
     /// One page: its cursor is the number of the first item.
-    fn list(&self, member: &str, items: &[String], params: &Value, modern: bool) -> Result<String, (i64, String)> {
+    fn list(
+        &self,
+        member: &str,
+        items: &[String],
+        params: &Value,
+        modern: bool,
+    ) -> Result<String, (i64, String)> {
         let first = match params["cursor"].as_str() {
             None => 0,
-            Some(cursor) => cursor.parse::<usize>().map_err(|_| (-32602, format!("bad cursor {cursor}")))?,
+            Some(cursor) => cursor
+                .parse::<usize>()
+                .map_err(|_| (-32602, format!("bad cursor {cursor}")))?,
         };
-        let after = self.page.map_or(items.len(), |page| items.len().min(first + page));
-        let next = (after < items.len()).then(|| format!(r#","nextCursor":"{after}""#)).unwrap_or_default();
-        let hints = format!(r#","resultType":"complete","ttlMs":{},"cacheScope":"{}""#, self.ttl_ms, self.scope);
+        let after = self
+            .page
+            .map_or(items.len(), |page| items.len().min(first + page));
+        let next = (after < items.len())
+            .then(|| format!(r#","nextCursor":"{after}""#))
+            .unwrap_or_default();
+        let hints = format!(
+            r#","resultType":"complete","ttlMs":{},"cacheScope":"{}""#,
+            self.ttl_ms, self.scope
+        );
         let hints = if modern { hints } else { String::new() };
-        Ok(format!(r#"{{"{member}":[{}]{next}{hints}}}"#, items[first.min(after)..after].join(",")))
+        Ok(format!(
+            r#"{{"{member}":[{}]{next}{hints}}}"#,
+            items[first.min(after)..after].join(",")
+        ))
     }
 }
 

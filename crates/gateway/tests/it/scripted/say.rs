@@ -22,24 +22,38 @@ pub(super) struct Said {
 
 impl Said {
     pub(super) fn accepted() -> Self {
-        Self { status: Some(202), ..Self::default() }
+        Self {
+            status: Some(202),
+            ..Self::default()
+        }
     }
 
     pub(super) fn result(id: &str, result: &str) -> Self {
         let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
-        Self { answer: Some(answer), ..Self::default() }
+        Self {
+            answer: Some(answer),
+            ..Self::default()
+        }
     }
 
     pub(super) fn error(id: &str, status: u16, code: i64, text: &str) -> Self {
         let text = Value::from(text);
-        let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{text}}}}}"#);
-        Self { status: Some(status), answer: Some(answer), ..Self::default() }
+        let answer =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{text}}}}}"#);
+        Self {
+            status: Some(status),
+            answer: Some(answer),
+            ..Self::default()
+        }
     }
 
     /// As HTTP says it.
     pub(super) fn script(self) -> Script {
-        let headers: Vec<(&str, &str)> =
-            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<(&str, &str)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         if self.events.is_empty() && !self.stream && self.follow.is_none() {
             return self.whole(&headers);
         }

@@ -18,10 +18,17 @@ pub(crate) fn differs(expected: &Value, found: Option<&Value>) -> Option<String>
         (Value::Array(expected), Some(Value::Array(found))) if expected.len() == found.len() => {
             let pairs = expected.iter().zip(found).enumerate();
             pairs
-                .filter_map(|(at, (expected, found))| Some(format!("[{at}]{}", separated(differs(expected, Some(found))?))))
+                .filter_map(|(at, (expected, found))| {
+                    Some(format!(
+                        "[{at}]{}",
+                        separated(differs(expected, Some(found))?)
+                    ))
+                })
                 .next()
         }
-        (expected, Some(found)) => (expected != found).then(|| format!("{found} instead of {expected}")),
+        (expected, Some(found)) => {
+            (expected != found).then(|| format!("{found} instead of {expected}"))
+        }
     }
 }
 
@@ -41,7 +48,11 @@ fn separated(difference: String) -> String {
 }
 
 fn operator(expected: &Value) -> Option<(&str, &Value)> {
-    let (key, operand) = expected.as_object().filter(|all| all.len() == 1)?.iter().next()?;
+    let (key, operand) = expected
+        .as_object()
+        .filter(|all| all.len() == 1)?
+        .iter()
+        .next()?;
     key.starts_with('$').then_some((key, operand))
 }
 
@@ -56,7 +67,11 @@ fn differs_by(operator: &str, operand: &Value, found: Option<&Value>) -> Option<
         }
         "$some" => {
             let items = found.and_then(Value::as_array);
-            items.is_some_and(|items| items.iter().any(|item| differs(operand, Some(item)).is_none()))
+            items.is_some_and(|items| {
+                items
+                    .iter()
+                    .any(|item| differs(operand, Some(item)).is_none())
+            })
         }
         "$count" => {
             let count = found.and_then(Value::as_array).map(Vec::len);

@@ -53,7 +53,7 @@ pub(super) enum Verb {
     /// What is reported, sooner or later.
     Report(Value),
     /// The gateway gives its streams their end.
-    Close(Value),
+    Close,
     /// What a server saw.
     Saw(Box<Saw>),
 }
@@ -228,14 +228,25 @@ impl Step {
     /// Reads one step: its verb is the key that is known as one.
     pub(super) fn read(mut step: Value) -> anyhow::Result<Self> {
         let all = step.as_object_mut().context("a step is a mapping")?;
-        let mut word = |key: &str| all.remove(key).and_then(|value| value.as_str().map(str::to_owned));
+        let mut word = |key: &str| {
+            all.remove(key)
+                .and_then(|value| value.as_str().map(str::to_owned))
+        };
         let only = word("only");
         let client = word("as").unwrap_or_else(|| "somebody".to_owned());
-        Ok(Self { only, client, verb: Verb::read(step)? })
+        Ok(Self {
+            only,
+            client,
+            verb: Verb::read(step)?,
+        })
     }
 
     pub(super) fn saw(saw: Saw) -> Self {
-        Self { only: saw.only.clone(), client: String::new(), verb: Verb::Saw(Box::new(saw)) }
+        Self {
+            only: saw.only.clone(),
+            client: String::new(),
+            verb: Verb::Saw(Box::new(saw)),
+        }
     }
 }
 
@@ -254,7 +265,12 @@ impl Verb {
             () if has("finish") => Self::Finish(serde_json::from_value(step)?),
             () if has("hang up") => Self::HangUp(text(one("hang up")?)?),
             () if has("leave") => Self::Leave(text(one("leave")?)?),
-            () if has("change") => Self::Change(one("change")?.as_object().context("`change` maps servers")?.clone()),
+            () if has("change") => Self::Change(
+                one("change")?
+                    .as_object()
+                    .context("`change` maps servers")?
+                    .clone(),
+            ),
             () if has("say") => Self::Say(serde_json::from_value(step)?),
             () if has("release") => Self::Release(serde_json::from_value(step)?),
             () if has("stop") => Self::Stop(text(one("stop")?)?),
@@ -262,7 +278,7 @@ impl Verb {
             () if has("forget") => Self::Forget(text(one("forget")?)?),
             () if has("apply") => Self::Apply(serde_json::from_value(step)?),
             () if has("report") => Self::Report(one("report")?.clone()),
-            () if has("close") => Self::Close(one("close")?.clone()),
+            () if has("close") => one("close").map(|_| Self::Close)?,
             () if has("saw") => Self::Saw(serde_json::from_value(one("saw")?.clone())?),
             () => anyhow::bail!("no step: {step}"),
         })

@@ -25,10 +25,12 @@ pub(crate) fn read(text: &str) -> anyhow::Result<Value> {
                 open.push(Open::Map(Map::new(), None));
                 continue;
             }
-            Event::SequenceEnd | Event::MappingEnd => match open.pop().context("an end too many")? {
-                Open::List(items) => Value::Array(items),
-                Open::Map(members, _) => Value::Object(members),
-            },
+            Event::SequenceEnd | Event::MappingEnd => {
+                match open.pop().context("an end too many")? {
+                    Open::List(items) => Value::Array(items),
+                    Open::Map(members, _) => Value::Object(members),
+                }
+            }
             Event::Alias(_) => bail!("line {}: aliases are not read", span.start.line()),
             _ => continue,
         };
