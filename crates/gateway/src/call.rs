@@ -19,7 +19,7 @@ use crate::reply::Reply;
 use crate::request::{Inbound, text_at};
 use crate::select::{self, Selected};
 use crate::server::Server;
-use crate::session::{Leg, Session};
+use crate::session::{Leg, Session, Ticket};
 use crate::upstream::Answer;
 use crate::{legacy, list, modern};
 
@@ -59,19 +59,20 @@ async fn forward(inbound: Inbound, method: Method) -> Result<Reply, Refusal> {
     let Some(id) = inbound.message.id().cloned() else {
         return Err(Refusal::Params("a request needs an id".into()));
     };
-    let mut cancelled = match inbound.session() {
-        Some(session) => Some(session.begin(&id).ok_or(Refusal::Params(
-            "the id is in use, or too many requests are open".into(),
-        ))?),
-        None => None,
-    };
-    let open = Open {
-        session: inbound.session().cloned(),
-        id: id.clone(),
+    let (mut ticket, mut cancelled) = match inbound.session() {
+        Some(session) => {
+            let begun = session.begin(&id);
+            let busy = "the id is in use, or too many requests are open";
+            begun.map(|(ticket, signal)| (Some(ticket), Some(signal))).ok_or(Refusal::Params(busy.into()))?
+        }
+        None => (None, None),
     };
     let deadline = Instant::now() + selected.server.total;
-    let (number, leg, answer) = send(permit, &inbound, method, &selected, &mut cancelled).await?;
-    open.keep();
+    let sent = send(permit, &inbound, method, &selected, &ticket, &mut cancelled).await;
+    if let (Err(_), Some(ticket)) = (&sent, &mut ticket) {
+        ticket.over();
+    }
+    let (number, leg, answer) = sent?;
     let exchange = Exchange {
         era: inbound.era(),
         id,
@@ -81,6 +82,7 @@ async fn forward(inbound: Inbound, method: Method) -> Result<Reply, Refusal> {
             token: progress_token(&inbound),
         },
         session: inbound.session().cloned().zip(leg),
+        ticket,
         log_level: wanted_level(&inbound),
         deadline,
         server: selected.server,
@@ -94,6 +96,7 @@ async fn send(
     inbound: &Inbound,
     method: Method,
     selected: &Selected,
+    ticket: &Option<Ticket>,
     cancelled: &mut Cancelled,
 ) -> Result<(u64, Option<Arc<Leg>>, Answer), Refusal> {
     let server = permit.server();
@@ -105,6 +108,9 @@ async fn send(
     for attempt in 0.. {
         let outgoing = outgoing(inbound, method, selected, leg.conversation().next_id())?;
         let number = outgoing.id;
+        if let Some(ticket) = ticket {
+            ticket.sent(&leg, number);
+        }
         let answer = tokio::select! {
             biased;
             () = fired(cancelled) => {
@@ -113,7 +119,7 @@ async fn send(
             }
             answer = leg.conversation().call(outgoing) => answer,
         };
-        server.health.note(&answer);
+        server.health.note_call(&server.name, &answer);
         match answer {
             Err(UpstreamFailure::SessionLost { .. }) if attempt == 0 => {
                 leg = reopened(session, server, &leg).await?
@@ -135,7 +141,7 @@ async fn send_modern(
     let first = outgoing(inbound, method, selected, conversation.next_id())?;
     let number = first.id;
     let answer = conversation.call(first).await;
-    server.health.note(&answer);
+    server.health.note_call(&server.name, &answer);
     let answer = answer?;
     if !is_header_mismatch(&answer) {
         return Ok((number, answer));
@@ -249,25 +255,4 @@ fn progress_token(inbound: &Inbound) -> Option<Bytes> {
 
 fn wanted_level(inbound: &Inbound) -> Option<u8> {
     severity(&text_at(&inbound.message, inbound.parts.log_level.as_ref())?)
-}
-
-/// A request of a session that is under way; closed again if it comes to nothing.
-struct Open {
-    session: Option<Arc<Session>>,
-    id: protocol::json_rpc::Id,
-}
-
-impl Open {
-    /// From here on the exchange closes it.
-    fn keep(mut self) {
-        self.session = None;
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if let Some(session) = &self.session {
-            session.end(&self.id);
-        }
-    }
 }

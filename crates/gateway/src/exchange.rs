@@ -21,7 +21,7 @@ use crate::failure::UpstreamFailure;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::server::Server;
-use crate::session::{Leg, Session};
+use crate::session::{Leg, Session, Ticket};
 use crate::upstream::{Answer, Frames};
 
 pub(crate) use carry::Carry;
@@ -46,6 +46,8 @@ pub(crate) struct Exchange {
     pub(crate) server: Arc<Server>,
     /// Legacy: the session and the server's side of it.
     pub(crate) session: Option<(Arc<Session>, Arc<Leg>)>,
+    /// Legacy: the request's place among those under way.
+    pub(crate) ticket: Option<Ticket>,
     /// Modern: the lowest log level the client wants.
     pub(crate) log_level: Option<u8>,
     /// When the call ends at the latest.
@@ -80,22 +82,33 @@ enum Turn {
 }
 
 impl Exchange {
+    /// The client has its answer, or will get none: it has nothing more to cancel.
+    fn over(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.over();
+        }
+    }
+
     /// Turns the server's answer into the client's.
     pub(crate) async fn settle(
-        self,
+        mut self,
         answer: Answer,
         cancelled: Cancelled,
     ) -> Result<Reply, Refusal> {
         match answer {
             Answer::Json(body) => self.settle_json(body, cancelled).await,
             Answer::Frames(frames) => self.settle_frames(frames, cancelled).await,
-            Answer::Accepted => Err(self.garbage("202 to a request".to_owned()).into()),
+            Answer::Accepted => {
+                self.over();
+                Err(self.garbage("202 to a request".to_owned()).into())
+            }
             Answer::Failed { status, body } => self.settle_failed(status, &body),
         }
     }
 
     /// A modern error comes with its status; anything else is the server's failure.
-    fn settle_failed(self, status: u16, body: &Bytes) -> Result<Reply, Refusal> {
+    fn settle_failed(mut self, status: u16, body: &Bytes) -> Result<Reply, Refusal> {
+        self.over();
         let failure = UpstreamFailure::Status {
             server: self.server.name.clone(),
             status,
@@ -110,12 +123,7 @@ impl Exchange {
         let Ok(error) = serde_json::from_str::<json_rpc::ErrorObject<'_>>(message.body()) else {
             return Err(failure.into());
         };
-        // These two are between us and the server; relayed, the client would renegotiate with us.
-        if [code::HEADER_MISMATCH, code::UNSUPPORTED_VERSION]
-            .map(i64::from)
-            .contains(&error.code)
-        {
-            self.server.look_again();
+        if self.is_between_us(error.code) {
             return Err(failure.into());
         }
         let status = match (self.era, StatusCode::from_u16(status)) {
@@ -163,15 +171,67 @@ impl Exchange {
     }
 
     fn whole(&mut self, bytes: &[u8]) -> Result<Reply, Refusal> {
+        self.over();
         let bytes = self
             .rewrite
             .whole(bytes, Some((self.number, self.id.raw())))
             .map_err(|reason| self.garbage(reason))?;
-        Ok(Reply::message(bytes))
+        self.answered(bytes)
+    }
+
+    /// A complete answer, with the status that its error asks for.
+    fn answered(&self, bytes: Bytes) -> Result<Reply, Refusal> {
+        match self.reserved(&bytes) {
+            Some(code) if self.is_between_us(code) => Err(self.refused(code).into()),
+            Some(code) if code == i64::from(code::MISSING_CAPABILITY) => {
+                Ok(Reply::Message(StatusCode::BAD_REQUEST, bytes))
+            }
+            Some(_) | None => Ok(Reply::message(bytes)),
+        }
+    }
+
+    /// The code of a modern error that has a meaning for the transport, wherever the server put it.
+    fn reserved(&self, bytes: &Bytes) -> Option<i64> {
+        // Few answers hold these digits at all, and few of those are errors.
+        memchr::memmem::find(bytes, b"-3202").filter(|_| self.era == Era::Modern)?;
+        let message = Message::parse(bytes.clone()).ok()?;
+        let error = serde_json::from_str::<json_rpc::ErrorObject<'_>>(message.body());
+        matches!(message.shape, Shape::Error(_)).then_some(error.ok()?.code)
+    }
+
+    /// Relayed, these two would make the client renegotiate with us.
+    fn is_between_us(&self, code: i64) -> bool {
+        let found = [code::HEADER_MISMATCH, code::UNSUPPORTED_VERSION].map(i64::from).contains(&code);
+        if found {
+            self.server.look_again();
+        }
+        found
+    }
+
+    fn refused(&self, code: i64) -> UpstreamFailure {
+        UpstreamFailure::Refused {
+            server: self.server.name.clone(),
+            method: "the request",
+            code,
+            message: "it wants other headers or another version".to_owned(),
+            data: None,
+        }
     }
 
     /// The next piece of an answer, while the client wants it.
     async fn chunk(
+        &mut self,
+        body: &mut Incoming,
+        cancelled: &mut Cancelled,
+    ) -> Result<Option<Bytes>, Refusal> {
+        let chunk = self.next_chunk(body, cancelled).await;
+        if !matches!(chunk, Ok(Some(_))) {
+            self.over();
+        }
+        chunk
+    }
+
+    async fn next_chunk(
         &self,
         body: &mut Incoming,
         cancelled: &mut Cancelled,
@@ -204,7 +264,7 @@ impl Exchange {
         let quiet = Instant::now() + FIRST_FRAME_WAIT;
         loop {
             match self.turn(&mut frames, &mut cancelled, quiet).await? {
-                Turn::Final(bytes) => return Ok(Reply::message(bytes)),
+                Turn::Final(bytes) => return self.answered(bytes),
                 Turn::Nothing => {}
                 Turn::Forward(bytes) => return Ok(self.stream(Some(bytes), frames, cancelled)),
                 Turn::Quiet => return Ok(self.stream(None, frames, cancelled)),
@@ -226,6 +286,19 @@ impl Exchange {
     /// Waits for the server's next message, at most until `quiet`, and finds out what it means.
     async fn turn(
         &mut self,
+        frames: &mut Frames,
+        cancelled: &mut Cancelled,
+        quiet: Instant,
+    ) -> Result<Turn, Refusal> {
+        let turn = self.next_turn(frames, cancelled, quiet).await;
+        if matches!(turn, Ok(Turn::Final(_)) | Err(_)) {
+            self.over();
+        }
+        turn
+    }
+
+    async fn next_turn(
+        &self,
         frames: &mut Frames,
         cancelled: &mut Cancelled,
         quiet: Instant,
@@ -266,7 +339,11 @@ impl Exchange {
                 let mapped = self
                     .rewrite
                     .whole(&message.bytes, Some((self.number, self.id.raw())));
-                Ok(Turn::Final(mapped.map_err(|reason| self.garbage(reason))?))
+                let bytes = mapped.map_err(|reason| self.garbage(reason))?;
+                match self.reserved(&bytes).filter(|code| self.is_between_us(*code)) {
+                    Some(code) => Err(self.refused(code)),
+                    None => Ok(Turn::Final(bytes)),
+                }
             }
             Shape::Result(_) | Shape::Error(_) => {
                 tracing::warn!(server = %self.server.name, "dropped an answer with a foreign id");
@@ -332,14 +409,6 @@ impl Exchange {
     fn broken(&self, reason: &str) -> BodyError {
         tracing::warn!(server = %self.server.name, reason, "a large answer broke off");
         BodyError::new(reason.to_owned())
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if let Some((session, _)) = &self.session {
-            session.end(&self.id);
-        }
     }
 }
 

@@ -158,7 +158,7 @@ pub(crate) async fn take(session: &Arc<Session>, message: &Message) -> Result<()
         }
         (_, Some(Method::Cancelled)) => {
             if let Some(id) = cancelled_id(message) {
-                session.cancel(&id);
+                session.cancel(&id).await;
             }
         }
         (_, Some(Method::Progress)) => session.progress(message).await,

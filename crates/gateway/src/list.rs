@@ -16,7 +16,7 @@ use crate::table::Toolset;
 use crate::view::{Page, View};
 
 /// How long a list waits for servers whose first attempt is still under way.
-const START_WAIT: Duration = Duration::from_secs(4);
+const START_WAIT: Duration = Duration::from_secs(8);
 
 /// One page of a merged list.
 pub(crate) async fn page(inbound: &Inbound, method: Method) -> Result<Reply, Refusal> {

@@ -1,32 +1,32 @@
 //! Legacy sessions: what one client has open, and the servers' sessions behind it.
 
 mod deliver;
+mod inflight;
 mod leg;
 mod questions;
 mod sessions;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use protocol::json_rpc::Id;
 use protocol::mcp::Version;
 use resources::{Isolation, ServerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::conversation::{Conversation, Hello};
 use crate::failure::UpstreamFailure;
 use crate::identify::Caller;
 use crate::refuse::Refusal;
 use crate::server::Server;
+use inflight::Inflight;
 
+pub(crate) use inflight::Ticket;
 pub(crate) use leg::Leg;
 pub(crate) use questions::Questions;
 pub(crate) use sessions::{SessionId, Sessions};
 
-/// Requests of one session under way at once.
-const INFLIGHT_MAX: usize = 256;
 /// Resources one session may subscribe to.
 const SUBSCRIPTIONS_MAX: usize = 1000;
 /// Messages kept for a client that has no stream open.
@@ -57,7 +57,7 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 struct State {
     legs: Vec<Arc<Leg>>,
-    inflight: HashMap<Id, oneshot::Sender<()>>,
+    inflight: Inflight,
     questions: Questions,
     outbox: Option<mpsc::Sender<Bytes>>,
     backlog: VecDeque<Bytes>,
@@ -137,32 +137,6 @@ impl Session {
             version: self.version,
             capabilities: self.capabilities.to_string(),
             client_info: self.client_info.to_string(),
-        }
-    }
-
-    /// Opens a request; the receiver fires when the client cancels it.
-    ///
-    /// `None` when the id is already in use or too many are open.
-    pub(crate) fn begin(&self, id: &Id) -> Option<oneshot::Receiver<()>> {
-        let (sender, cancelled) = oneshot::channel();
-        let mut state = self.state();
-        if state.inflight.len() >= INFLIGHT_MAX || state.inflight.contains_key(id) {
-            return None;
-        }
-        state.inflight.insert(id.clone(), sender);
-        Some(cancelled)
-    }
-
-    /// Closes a request.
-    pub(crate) fn end(&self, id: &Id) {
-        self.state().inflight.remove(id);
-    }
-
-    /// The client no longer wants an answer to `id`.
-    pub(crate) fn cancel(&self, id: &Id) {
-        if let Some(sender) = self.state().inflight.remove(id) {
-            // The request may have ended this very moment.
-            let _already_over = sender.send(());
         }
     }
 

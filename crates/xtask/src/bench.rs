@@ -120,6 +120,7 @@ fn visit(
     target: &Target,
     era: Era,
 ) -> anyhow::Result<Sample> {
+    stage.check()?;
     if scenario.load == "startup" {
         return stage.start_once(tools, target, era);
     }

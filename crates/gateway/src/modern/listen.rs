@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::conversation::{Conversation, Outgoing, modern_params};
 use crate::gateway::Gateway;
+use crate::list;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::request::Inbound;
@@ -46,6 +47,8 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
         .cloned()
         .ok_or(Refusal::Params("a request needs an id".into()))?;
     let asked = filter(inbound.message.body())?;
+    // What a server that is still starting has can be followed as well.
+    list::settled(&inbound.toolset, Era::Modern).await;
     let offers = inbound.toolset.view(Era::Modern).offers;
     let mut honored = Filter {
         tools: asked.tools && offers.tools,

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use protocol::json_rpc::Message;
 use tokio::time::Instant;
 
 use crate::failure::UpstreamFailure;
+use crate::upstream::Answer;
 
 /// So many failures in a row open the breaker.
 const FAILURES_MAX: u32 = 5;
@@ -59,6 +61,20 @@ impl Health {
             Ok(_) => self.well(),
             Err(failure) if failure.is_outage() => self.failed(failure),
             Err(_) => {}
+        }
+    }
+
+    /// Learns from the outcome of a call: a status of 500 and more without a message is no answer of the server's.
+    pub(crate) fn note_call(&self, server: &Arc<str>, outcome: &Result<Answer, UpstreamFailure>) {
+        match outcome {
+            Ok(Answer::Failed { status, body }) if *status >= 500 && Message::parse(body.clone()).is_err() => {
+                self.failed(&UpstreamFailure::Status {
+                    server: server.clone(),
+                    status: *status,
+                    body: String::new(),
+                });
+            }
+            outcome => self.note(outcome),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::json_rpc::{self, Id, Message, Shape, code};
 use protocol::mcp::{Era, Version};
+use resources::ProtocolPin;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -27,6 +28,8 @@ const POLL: Duration = Duration::from_secs(300);
 const POLL_MIN: Duration = Duration::from_secs(1);
 /// Changes within this time are read together.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How long the stream of changes may take to open.
+const STREAM_WAIT: Duration = Duration::from_secs(2);
 /// How long what a dead server offered stays listed.
 const STALE_MAX: Duration = Duration::from_secs(600);
 
@@ -51,7 +54,15 @@ pub(super) async fn keep(server: Arc<Server>, era: Era) {
         };
         if let UpstreamFailure::OtherEra { reason, .. } = &failure {
             server.set(era, Status::NotSpoken(reason.as_str().into()));
-            server.wait(VERDICT_AGE_MAX).await;
+            if !server.seems_mute() {
+                server.wait(VERDICT_AGE_MAX).await;
+                continue;
+            }
+            // Something else answers in its place, for instance an ingress while the server is rolled out.
+            if server.wait(backoff).await {
+                server.look_again();
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
             continue;
         }
         server.set_down(era, &failure);
@@ -217,7 +228,9 @@ impl Server {
         loop {
             // First the stream, then the lists: a change between the two is not missed.
             if !changes.announced {
-                changes = Changes::open(conversation, &opening).await;
+                // A server that is slow to open the stream is not held to be slow to start.
+                let opened = timeout(STREAM_WAIT, Changes::open(conversation, &opening)).await;
+                changes = opened.unwrap_or(Changes::none());
             }
             let inventory = Arc::new(Inventory::fetch(conversation, &opening).await?);
             self.health.well();
@@ -273,9 +286,15 @@ impl Server {
         }
     }
 
-    /// Waits, unless somebody wants the server looked at now.
-    async fn wait(&self, time: Duration) {
-        drop(timeout(time, self.again.notified()).await);
+    /// Waits, unless somebody wants the server looked at now; says whether the time is over.
+    async fn wait(&self, time: Duration) -> bool {
+        timeout(time, self.again.notified()).await.is_err()
+    }
+
+    /// Whether it was found to speak neither era: no verdict to be believed for long.
+    fn seems_mute(&self) -> bool {
+        let mute = |era| matches!(self.status(era), Status::NotSpoken(_));
+        self.pin == ProtocolPin::Auto && mute(Era::Modern) && mute(Era::Legacy)
     }
 
     fn set_down(&self, era: Era, failure: &UpstreamFailure) {

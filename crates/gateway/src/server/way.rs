@@ -47,8 +47,9 @@ fn over_http(
     let timeouts = &server.spec.timeouts;
     let waits = Waits {
         connect: timeouts.connect.as_std(),
-        first_byte: timeouts.first_byte.as_std(),
-        idle: Some(timeouts.idle.as_std()),
+        // No part of a call may take longer than the whole.
+        first_byte: timeouts.first_byte.as_std().min(timeouts.total.as_std()),
+        idle: Some(timeouts.idle.as_std().min(timeouts.total.as_std())),
     };
     let trust = trust(set, server)?;
     let target = Target::new(&url, &trust, waits, TargetLimits::default())

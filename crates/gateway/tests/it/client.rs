@@ -378,23 +378,24 @@ impl Client {
 
 /// What `Mcp-Name` must say.
 fn name(ask: &Ask<'_>) -> Option<String> {
-    let params: Value = serde_json::from_str(&ask.params).ok()?;
+    let params: BTreeMap<String, &RawValue> = serde_json::from_str(&ask.params).ok()?;
     let key = match ask.method {
         "tools/call" | "prompts/get" => "name",
         "resources/read" => "uri",
         "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
         _ => return None,
     };
-    params[key].as_str().map(str::to_owned)
+    serde_json::from_str(params.get(key)?.get()).ok()
 }
 
 impl Outcome {
-    /// The answer as a value; nothing when it is empty.
+    /// The answer as a value; nothing when it is empty, or holds a number that no value can hold.
     pub(crate) fn message(&self) -> anyhow::Result<Value> {
         if self.answer.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&self.answer).with_context(|| format!("not JSON: {}", self.answer))
+        Answer::parse(&self.answer)?;
+        Ok(serde_json::from_str(&self.answer).unwrap_or_default())
     }
 }
 

@@ -222,7 +222,14 @@ pub(crate) async fn server(
     offer: Canned<'static>,
     call: impl Fn(&Seen) -> Script + Send + Sync + 'static,
 ) -> RawServer {
-    RawServer::start(move |seen| canned(&offer, seen).unwrap_or_else(|| call(seen)))
+    let other = move |seen: &Seen| match seen.rpc_method().as_deref() {
+        Some("tools/call") => call(seen),
+        Some(method) if !method.starts_with("notifications/") => {
+            Script::json_with(400, &[], seen.error(-32601, "no such method"))
+        }
+        Some(_) | None => Script::accepted(),
+    };
+    RawServer::start(move |seen| canned(&offer, seen).unwrap_or_else(|| other(seen)))
         .await
         .unwrap()
 }

@@ -77,11 +77,15 @@ impl Scripted {
             }),
         });
         let raw = RawServer::start(handler(&state)).await?;
-        Ok(Self {
+        let mut server = Self {
             address: raw.address(),
             raw: Some(raw),
             state,
-        })
+        };
+        if server.state.inner().offer.down {
+            server.stop().await;
+        }
+        Ok(server)
     }
 
     pub(crate) fn url(&self) -> String {

@@ -26,6 +26,7 @@ pub(crate) struct Sample {
     fds_each: Option<f64>,
     rss_kib: Option<f64>,
     first_answer_ms: Option<f64>,
+    last_error: String,
 }
 
 /// Loads one hop once.
@@ -55,7 +56,11 @@ pub(crate) fn startup(
 ) -> anyhow::Result<Sample> {
     let mut command = generator(tools, "startup", target, era, url);
     command.args(["--settle", "1", "--"]).args(started);
-    read(&workspace::output_of(&mut command)?)
+    let sample = read(&workspace::output_of(&mut command)?)?;
+    if sample.first_answer_ms.is_none() {
+        return Ok(Sample::failed(sample.last_error));
+    }
+    Ok(sample)
 }
 
 /// Whether a hop answers a call in this era; what it says when it does not.

@@ -286,12 +286,15 @@ fn start(results: &Results) -> String {
 }
 
 fn failures(results: &Results) -> String {
+    const SHOWN_CHARS: usize = 200;
     let mut text = String::new();
     for ((scenario, target, era), measured) in results {
         if let Some(trouble) = &measured.trouble {
             if text.is_empty() {
                 text.push_str("### Failures\n\n");
             }
+            let line = trouble.split_whitespace().collect::<Vec<_>>().join(" ");
+            let trouble: String = line.chars().take(SHOWN_CHARS).collect();
             writeln!(
                 text,
                 "- {scenario}, {}, {}: {trouble}",

@@ -66,6 +66,16 @@ impl Stage {
         })
     }
 
+    /// Without its backends nothing can be measured.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        for backends in self.backends.values_mut() {
+            if backends.running.has_ended() {
+                bail!("a stub backend has ended; did somebody stop it?");
+            }
+        }
+        Ok(())
+    }
+
     /// Where this target is, started if it was not.
     pub(crate) fn place(&mut self, tools: &Tools, target: &Target) -> anyhow::Result<Place> {
         let backends = &self.backends[&target.backend];

@@ -31,7 +31,9 @@ async fn fails(what: &str, wrong: impl Fn(&Seen) -> Script + Send + Sync + Clone
         assert!(error.get("result").is_none(), "{what}: {error}");
         let mut well = call(r#"{"name":"echo","arguments":{"well":true}}"#).send().await.unwrap();
         assert!(well.answer().await.unwrap()["result"].is_object(), "{what}: the next call");
-        assert_eq!(server.requests_of("tools/call").len(), 2, "{what}: nothing is sent twice");
+        // 404 in a legacy session means that the session is lost: then nothing was done, and it is said again once.
+        let sent = if what == "404" && !is_modern { 3 } else { 2 };
+        assert_eq!(server.requests_of("tools/call").len(), sent, "{what}: nothing is sent twice");
         errors.push(error);
     }
     errors
@@ -171,12 +173,15 @@ async fn a_long_answer_that_is_cut_is_a_broken_transfer() {
             for (what, cut) in cuts {
                 let server = server(offer, move |seen| cut(body(seen, length))).await;
                 let rig = Rig::before(&server).await;
-                let mut reply = if offer.modern {
-                    rig.call("1", "echo").send().await.unwrap()
+                let request = if offer.modern {
+                    rig.call("1", "echo")
                 } else {
-                    rig.session().await.call("1", "echo").await
+                    rig.session().await.request("1", "tools/call", r#"{"name":"echo"}"#)
                 };
-                let got = reply.text().await;
+                let got = match request.send().await {
+                    Ok(mut reply) => reply.text().await,
+                    Err(broken) => Err(broken),
+                };
                 let message = got.as_deref().ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
                 let refused = message.as_ref().is_some_and(|message| message.get("error").is_some());
                 assert!(got.is_err() || refused, "{what}: a complete-looking answer of {} bytes", got.unwrap().len());
@@ -195,7 +200,10 @@ async fn a_long_answer_with_a_foreign_id_never_looks_complete() {
     })
     .await;
     let rig = Rig::before(&server).await;
-    let got = rig.call("1", "echo").send().await.unwrap().text().await;
+    let got = match rig.call("1", "echo").send().await {
+        Ok(mut reply) => reply.text().await,
+        Err(broken) => Err(broken),
+    };
     let message = got.as_deref().ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
     assert!(message.is_none_or(|message| message.get("error").is_some()));
 }

@@ -54,9 +54,10 @@ impl Story {
         };
         for (at, step) in self.talk.iter().enumerate() {
             if play.concerns(step) {
-                play.step(step)
-                    .await
-                    .with_context(|| format!("step {}", at + 1))?;
+                let told = play.step(step).await;
+                told.with_context(|| {
+                    format!("step {} (servers: {})", at + 1, play.house.report()["servers"])
+                })?;
             }
         }
         Ok(())
@@ -255,7 +256,8 @@ impl Play<'_> {
             let found = answer.result.map(RawValue::get).unwrap_or_default();
             ensure!(
                 found == self.filled(expected),
-                "the result is {found}\n  not {expected}"
+                "the result is not {expected}\n  came: {}",
+                came()
             );
         }
         if let (Some(expected), Some(status)) = (expected.status, outcome.status) {

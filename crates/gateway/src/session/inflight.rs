@@ -1,0 +1,112 @@
+//! The requests of a session that are under way, and those whose client has hung up.
+//!
+//! In the legacy era a closed connection is no cancellation: the client may still cancel by id.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use protocol::json_rpc::Id;
+use tokio::sync::oneshot;
+
+use super::{Leg, Session};
+
+/// Requests of one session under way at once.
+pub(crate) const INFLIGHT_MAX: usize = 256;
+
+/// The requests of one session, by the client's id.
+#[derive(Debug, Default)]
+pub(super) struct Inflight(HashMap<Id, Call>);
+
+#[derive(Debug)]
+struct Call {
+    /// Tells the request that the client cancels it; none once the client has hung up.
+    signal: Option<oneshot::Sender<()>>,
+    /// Where it was sent, and our number for it there.
+    sent: Option<(Arc<Leg>, u64)>,
+}
+
+/// One request under way. Dropped before it is over, its client has hung up.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    session: Arc<Session>,
+    id: Id,
+    over: bool,
+}
+
+impl Inflight {
+    fn begin(&mut self, id: &Id) -> Option<oneshot::Receiver<()>> {
+        if self.0.len() >= INFLIGHT_MAX {
+            self.0.retain(|_, call| call.signal.is_some());
+        }
+        let taken = self.0.get(id).is_some_and(|call| call.signal.is_some());
+        if taken || self.0.len() >= INFLIGHT_MAX {
+            return None;
+        }
+        let (signal, cancelled) = oneshot::channel();
+        self.0.insert(id.clone(), Call { signal: Some(signal), sent: None });
+        Some(cancelled)
+    }
+
+    fn hung_up(&mut self, id: &Id) {
+        match self.0.get_mut(id) {
+            Some(call) if call.sent.is_some() => call.signal = None,
+            Some(_) | None => drop(self.0.remove(id)),
+        }
+    }
+
+    /// Cancels a request: tells it, or gives where to say it when nobody is left to be told.
+    fn cancel(&mut self, id: &Id) -> Option<(Arc<Leg>, u64)> {
+        let call = self.0.remove(id)?;
+        match call.signal {
+            Some(signal) => {
+                // The request may have ended this very moment.
+                let _already_over = signal.send(());
+                None
+            }
+            None => call.sent,
+        }
+    }
+}
+
+impl Session {
+    /// Opens a request; the receiver fires when the client cancels it.
+    ///
+    /// `None` when the id is already in use or too many are open.
+    pub(crate) fn begin(self: &Arc<Self>, id: &Id) -> Option<(Ticket, oneshot::Receiver<()>)> {
+        let cancelled = self.state().inflight.begin(id)?;
+        Some((Ticket { session: self.clone(), id: id.clone(), over: false }, cancelled))
+    }
+
+    /// The client no longer wants an answer to `id`.
+    pub(crate) async fn cancel(&self, id: &Id) {
+        let left = self.state().inflight.cancel(id);
+        if let Some((leg, number)) = left {
+            leg.conversation().cancel(number).await;
+        }
+    }
+}
+
+impl Ticket {
+    /// It was sent to a server under this number.
+    pub(crate) fn sent(&self, leg: &Arc<Leg>, number: u64) {
+        if let Some(call) = self.session.state().inflight.0.get_mut(&self.id) {
+            call.sent = Some((leg.clone(), number));
+        }
+    }
+
+    /// It has been answered, or never will be.
+    pub(crate) const fn over(&mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.session.state();
+        if self.over {
+            drop(state.inflight.0.remove(&self.id));
+        } else {
+            state.inflight.hung_up(&self.id);
+        }
+    }
+}

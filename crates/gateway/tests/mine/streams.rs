@@ -1,1 +1,0 @@
-../it/streams.rs
