@@ -126,8 +126,12 @@ impl Binding {
 ///
 /// A toolset of several servers erases that boundary, so it cannot show such a tool.
 pub(crate) fn is_app_only(tool: &str) -> bool {
-    let visibility = member(tool, "_meta").and_then(|meta| member(&meta, "ui")).and_then(|ui| member(&ui, "visibility"));
-    visibility.is_some_and(|raw| serde_json::from_str::<Vec<String>>(&raw).is_ok_and(|who| who == ["app"]))
+    let visibility = member(tool, "_meta")
+        .and_then(|meta| member(&meta, "ui"))
+        .and_then(|ui| member(&ui, "visibility"));
+    visibility.is_some_and(|raw| {
+        serde_json::from_str::<Vec<String>>(&raw).is_ok_and(|who| who == ["app"])
+    })
 }
 
 fn set(object: &str, key: &str, value: &str) -> String {

@@ -19,7 +19,7 @@ use crate::reply::Reply;
 use crate::request::{Inbound, text_at};
 use crate::select::{self, Selected};
 use crate::server::Server;
-use crate::session::{Leg, Session, Ticket};
+use crate::session::{Leg, Ticket};
 use crate::upstream::Answer;
 use crate::{legacy, list, modern};
 
@@ -63,7 +63,9 @@ async fn forward(inbound: Inbound, method: Method) -> Result<Reply, Refusal> {
         Some(session) => {
             let begun = session.begin(&id);
             let busy = "the id is in use, or too many requests are open";
-            begun.map(|(ticket, signal)| (Some(ticket), Some(signal))).ok_or(Refusal::Params(busy.into()))?
+            begun
+                .map(|(ticket, signal)| (Some(ticket), Some(signal)))
+                .ok_or(Refusal::Params(busy.into()))?
         }
         None => (None, None),
     };
@@ -122,7 +124,7 @@ async fn send(
         server.health.note_call(&server.name, &answer);
         match answer {
             Err(UpstreamFailure::SessionLost { .. }) if attempt == 0 => {
-                leg = reopened(session, server, &leg).await?
+                leg = session.renewed(server, &leg).await?;
             }
             other => return Ok((number, Some(leg), other?)),
         }
@@ -158,22 +160,16 @@ async fn send_modern(
 }
 
 fn is_header_mismatch(answer: &Answer) -> bool {
-    let Answer::Failed { body, .. } = answer else { return false };
-    let error = Message::parse(body.clone()).ok().filter(|message| matches!(message.shape, Shape::Error(_)));
+    let Answer::Failed { body, .. } = answer else {
+        return false;
+    };
+    let error = Message::parse(body.clone())
+        .ok()
+        .filter(|message| matches!(message.shape, Shape::Error(_)));
     error.is_some_and(|message| {
         let error = serde_json::from_str::<ErrorObject<'_>>(message.body());
         error.is_ok_and(|error| error.code == i64::from(code::HEADER_MISMATCH))
     })
-}
-
-async fn reopened(
-    session: &Arc<Session>,
-    server: &Arc<Server>,
-    lost: &Arc<Leg>,
-) -> Result<Arc<Leg>, UpstreamFailure> {
-    tracing::info!(server = %server.name, "the server lost a session; it is opened again");
-    session.drop_leg(lost);
-    session.leg(server).await
 }
 
 /// The request with our number and the server's own names; every other byte as it came.
@@ -217,7 +213,12 @@ fn mirrored(
         // What no schema speaks of is passed on untouched.
         return Ok(inbound.mirrored.clone());
     }
-    let arguments = inbound.parts.arguments.as_ref().map(|span| serde_json::from_str(inbound.raw(span))).transpose();
+    let arguments = inbound
+        .parts
+        .arguments
+        .as_ref()
+        .map(|span| serde_json::from_str(inbound.raw(span)))
+        .transpose();
     let arguments: serde_json::Value = arguments
         .map_err(|error| Refusal::Params(error.to_string().into()))?
         .unwrap_or_default();
@@ -254,5 +255,8 @@ fn progress_token(inbound: &Inbound) -> Option<Bytes> {
 }
 
 fn wanted_level(inbound: &Inbound) -> Option<u8> {
-    severity(&text_at(&inbound.message, inbound.parts.log_level.as_ref())?)
+    severity(&text_at(
+        &inbound.message,
+        inbound.parts.log_level.as_ref(),
+    )?)
 }

@@ -1,5 +1,6 @@
 //! Where messages come in and replies go out: HTTP, the transport of 2024-11-05, and standard input and output.
 
+mod answer;
 mod doors;
 mod events;
 mod http;

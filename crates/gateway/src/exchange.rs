@@ -3,10 +3,11 @@
 mod carry;
 mod rewrite;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
 use http_body::Body as _;
@@ -31,6 +32,10 @@ pub(crate) use rewrite::{Rewrite, own_task, severity};
 const WHOLE_BYTES_MAX: usize = 64 * 1024;
 /// The longest JSON answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How long the end of a server's stream is waited for once its answer is here, so that the connection can be used again: before the reply.
+const FINISH_WAIT_BEFORE_REPLY: Duration = Duration::from_millis(2);
+/// The same, when the client has its answer already.
+const FINISH_WAIT: Duration = Duration::from_millis(500);
 /// If nothing came after this long, the client gets the head of an event stream, so that it and every hop between knows that we live.
 const FIRST_FRAME_WAIT: Duration = Duration::from_secs(10);
 
@@ -148,26 +153,20 @@ impl Exchange {
         mut body: Incoming,
         mut cancelled: Cancelled,
     ) -> Result<Reply, Refusal> {
-        let mut head = BytesMut::new();
-        let mut first = None;
+        // Pieces are kept as they came: a long answer passes on without being copied.
+        let mut pieces: VecDeque<Bytes> = VecDeque::new();
+        let mut bytes = 0;
         while let Some(chunk) = self.chunk(&mut body, &mut cancelled).await? {
-            if body.is_end_stream() && head.is_empty() && first.is_none() {
+            if pieces.is_empty() && body.is_end_stream() {
                 return self.whole(&chunk);
             }
-            match first.take() {
-                None if head.is_empty() => first = Some(chunk),
-                known => {
-                    head.extend_from_slice(&known.unwrap_or_default());
-                    head.extend_from_slice(&chunk);
-                }
-            }
-            if head.len() + first.as_ref().map_or(0, Bytes::len) > WHOLE_BYTES_MAX {
-                let head = first.unwrap_or_else(|| head.freeze());
-                return Ok(Reply::Large(carry::large(self, head, body, cancelled)));
+            bytes += chunk.len();
+            pieces.push_back(chunk);
+            if bytes > WHOLE_BYTES_MAX {
+                return Ok(Reply::Large(carry::large(self, pieces, body, cancelled)));
             }
         }
-        let all = first.unwrap_or_else(|| head.freeze());
-        self.whole(&all)
+        self.whole(&Vec::from(pieces).concat())
     }
 
     fn whole(&mut self, bytes: &[u8]) -> Result<Reply, Refusal> {
@@ -201,7 +200,9 @@ impl Exchange {
 
     /// Relayed, these two would make the client renegotiate with us.
     fn is_between_us(&self, code: i64) -> bool {
-        let found = [code::HEADER_MISMATCH, code::UNSUPPORTED_VERSION].map(i64::from).contains(&code);
+        let found = [code::HEADER_MISMATCH, code::UNSUPPORTED_VERSION]
+            .map(i64::from)
+            .contains(&code);
         if found {
             self.server.look_again();
         }
@@ -264,7 +265,10 @@ impl Exchange {
         let quiet = Instant::now() + FIRST_FRAME_WAIT;
         loop {
             match self.turn(&mut frames, &mut cancelled, quiet).await? {
-                Turn::Final(bytes) => return self.answered(bytes),
+                Turn::Final(bytes) => {
+                    frames.finish(FINISH_WAIT_BEFORE_REPLY).await;
+                    return self.answered(bytes);
+                }
                 Turn::Nothing => {}
                 Turn::Forward(bytes) => return Ok(self.stream(Some(bytes), frames, cancelled)),
                 Turn::Quiet => return Ok(self.stream(None, frames, cancelled)),
@@ -340,7 +344,10 @@ impl Exchange {
                     .rewrite
                     .whole(&message.bytes, Some((self.number, self.id.raw())));
                 let bytes = mapped.map_err(|reason| self.garbage(reason))?;
-                match self.reserved(&bytes).filter(|code| self.is_between_us(*code)) {
+                match self
+                    .reserved(&bytes)
+                    .filter(|code| self.is_between_us(*code))
+                {
                     Some(code) => Err(self.refused(code)),
                     None => Ok(Turn::Final(bytes)),
                 }

@@ -1,5 +1,6 @@
 //! The running data plane: its table, its sessions, and how both change.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -74,20 +75,34 @@ impl Gateway {
             &self.settings.supervisor,
             &self.bell,
         )?;
-        self.table.store(Arc::new(next));
+        let before = self.table.swap(Arc::new(next));
         let table = self.table.load();
         for toolset in table.paths.values() {
             toolset.announce();
         }
-        for session in self.sessions.all() {
-            session.keep_legs(|server| {
-                table
-                    .servers
-                    .get(&server.id)
-                    .is_some_and(|kept| Arc::ptr_eq(&kept.server, server))
-            });
-        }
+        // What servers said while the table was built was merged into the old one.
+        self.bell.notify_one();
+        self.retire(&before, &table);
         Ok(())
+    }
+
+    /// Ends the sessions that the new table has no use for, once the calls under way on them are over.
+    fn retire(&self, before: &Table, now: &Table) {
+        let names: HashSet<&Arc<str>> = now.paths.values().map(|toolset| &toolset.name).collect();
+        for session in self.sessions.all() {
+            let served = names.contains(&session.toolset);
+            if !served {
+                self.sessions.close(&session);
+            }
+            for leg in session.keep_legs(|server| served && now.keeps(server)) {
+                self.later(leg.retire());
+            }
+        }
+        for kept in before.servers.values() {
+            if !now.keeps(&kept.server) {
+                self.later(kept.clone().retire());
+            }
+        }
     }
 
     /// Gives open streams their proper end; calls go on.

@@ -119,30 +119,47 @@ pub(crate) async fn subscribe(inbound: &Inbound, method: Method) -> Result<Reply
     if !inbound.toolset.view(Era::Legacy).offers.subscribe {
         return Err(Refusal::Method(inbound.message.method.to_string()));
     }
-    let shown = text_at(&inbound.message, inbound.parts.uri.as_ref()).map(std::borrow::Cow::into_owned);
+    let shown =
+        text_at(&inbound.message, inbound.parts.uri.as_ref()).map(std::borrow::Cow::into_owned);
     let selected = select::select(inbound, method).await?;
     let shown = shown.unwrap_or_default();
     let own = selected.own_uri().unwrap_or_else(|| shown.clone());
-    let leg = session.leg(&selected.server).await?;
+    let mut leg = session.leg(&selected.server).await?;
     if method == Method::Subscribe {
         session.subscribe(&shown, &selected.server.id, &own)?;
         leg.listen();
     } else {
         session.unsubscribe(&shown);
+        if !leg.exclusive {
+            // Others may share the subscription.
+            return Ok(Reply::message(answer(inbound, "{}")?));
+        }
     }
-    let asked = leg
-        .conversation()
-        .ask(method.as_str(), &format!("{{\"uri\":{}}}", quote(&own)))
-        .await;
+    let params = format!("{{\"uri\":{}}}", quote(&own));
+    let mut asked = leg.conversation().ask(method.as_str(), &params).await;
+    if let Err(UpstreamFailure::SessionLost { .. }) = asked {
+        leg = session.renewed(&selected.server, &leg).await?;
+        asked = leg.conversation().ask(method.as_str(), &params).await;
+    }
     if asked.is_err() {
         session.unsubscribe(&shown);
     }
     match asked {
         Ok(_) => Ok(Reply::message(answer(inbound, "{}")?)),
         // The server's own refusal is the answer.
-        Err(UpstreamFailure::Refused { code, message, data, .. }) => {
+        Err(UpstreamFailure::Refused {
+            code,
+            message,
+            data,
+            ..
+        }) => {
             let code = i32::try_from(code).unwrap_or(code::INTERNAL_ERROR);
-            Ok(Reply::message(json_rpc::error(inbound.message.id(), code, &message, data.as_deref())))
+            Ok(Reply::message(json_rpc::error(
+                inbound.message.id(),
+                code,
+                &message,
+                data.as_deref(),
+            )))
         }
         Err(failure) => Err(failure.into()),
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use protocol::json::string;
 use protocol::mcp::{Era, Method};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::inventory::ListKind;
 use crate::refuse::Refusal;
@@ -15,7 +15,7 @@ use crate::request::Inbound;
 use crate::table::Toolset;
 use crate::view::{Page, View};
 
-/// How long a list waits for servers whose first attempt is still under way.
+/// How long after its start a server whose first attempt is still under way is waited for.
 const START_WAIT: Duration = Duration::from_secs(8);
 
 /// One page of a merged list.
@@ -78,10 +78,13 @@ pub(crate) async fn settled(toolset: &Toolset, era: Era) -> bool {
     let starting = toolset
         .bindings
         .iter()
-        .map(|binding| binding.kept.server.started(era));
-    drop(timeout(START_WAIT, join_all(starting)).await);
+        .map(|binding| &binding.kept.server)
+        .map(|server| timeout_at(server.born + START_WAIT, server.started(era)));
+    drop(join_all(starting).await);
     // The refresh that follows a start is asynchronous; what is known now is merged here.
     toolset.refresh();
+    // Said before this client sees it, so that a stream it opens next does not tell it what it knows.
+    toolset.announce();
     true
 }
 

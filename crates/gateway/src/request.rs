@@ -97,7 +97,11 @@ pub(crate) fn era(message: &Message, version: Option<&HeaderValue>) -> Era {
 }
 
 /// The ladder every modern request climbs (streamable-http, "Server Validation"): headers, then `_meta`, then version, then mirrors.
-pub(crate) fn check_modern(message: &Message, parts: &Parts, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn check_modern(
+    message: &Message,
+    parts: &Parts,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
     let version = once(headers, headers::PROTOCOL_VERSION)?;
     let method = once(headers, headers::METHOD)?;
     let name = once(headers, headers::NAME)?;
@@ -105,7 +109,11 @@ pub(crate) fn check_modern(message: &Message, parts: &Parts, headers: &HeaderMap
         // "header requirements for notification POSTs are not defined by this revision".
         return Ok(());
     }
-    mirrors(headers::PROTOCOL_VERSION, version, &declared_version(message, parts)?)?;
+    mirrors(
+        headers::PROTOCOL_VERSION,
+        version,
+        &declared_version(message, parts)?,
+    )?;
     check_modern_body(message, parts)?;
     mirrors(headers::METHOD, method, &message.method)?;
     match named(message, parts) {
@@ -123,8 +131,14 @@ pub(crate) fn check_modern_body(message: &Message, parts: &Parts) -> Result<(), 
     if Version::parse(&declared).is_none_or(|version| version.era() != Era::Modern) {
         return Err(Refusal::Version(declared.into_owned()));
     }
-    if parts.capabilities.as_ref().is_none_or(|span| !message.part(span).starts_with('{')) {
-        return Err(Refusal::Params("`_meta[\"io.modelcontextprotocol/clientCapabilities\"]` must be an object".into()));
+    if parts
+        .capabilities
+        .as_ref()
+        .is_none_or(|span| !message.part(span).starts_with('{'))
+    {
+        return Err(Refusal::Params(
+            "`_meta[\"io.modelcontextprotocol/clientCapabilities\"]` must be an object".into(),
+        ));
     }
     Ok(())
 }

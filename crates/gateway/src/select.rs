@@ -183,7 +183,8 @@ fn declares_tasks(inbound: &Inbound) -> Result<(), Refusal> {
     const EXTENSION: &str = "io.modelcontextprotocol/tasks";
     let declared = inbound.parts.capabilities.as_ref().is_some_and(|span| {
         let all: serde_json::Value = serde_json::from_str(inbound.raw(span)).unwrap_or_default();
-        all.pointer(&format!("/extensions/{}", EXTENSION.replace('/', "~1"))).is_some()
+        all.pointer(&format!("/extensions/{}", EXTENSION.replace('/', "~1")))
+            .is_some()
     });
     if declared {
         Ok(())

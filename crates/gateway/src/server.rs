@@ -14,7 +14,7 @@ use bytes::Bytes;
 use protocol::json_rpc::Message;
 use protocol::mcp::{Era, Version};
 use resources::{FailureMode, Finding, Isolation, ProtocolPin, ResourceSet, ServerId};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -28,6 +28,13 @@ pub(crate) use health::Health;
 const REFRESH_WAIT: Duration = Duration::from_secs(3);
 /// Messages without an exchange, waiting for their owner.
 const UNCORRELATED_MAX: usize = 256;
+
+/// How long a call waits for a lost shared session to be opened again.
+const RENEW_WAIT: Duration = Duration::from_secs(10);
+/// Updates of a shared server's resources that one session may be behind.
+const UPDATES_MAX: usize = 256;
+/// How often something that is to be ended is looked at.
+const UNUSED_LOOK: Duration = Duration::from_millis(100);
 
 /// What is known of a server in one era.
 #[derive(Debug, Clone)]
@@ -70,6 +77,8 @@ pub(crate) struct Server {
     /// The longest a call may take.
     pub(crate) total: Duration,
     pub(crate) health: Health,
+    /// Since when it is kept.
+    pub(crate) born: Instant,
     pin: ProtocolPin,
     way: Way,
     /// The way of the legacy era, once it turned out to be another.
@@ -83,6 +92,8 @@ pub(crate) struct Server {
     bell: Arc<Notify>,
     /// Rung to look again at once.
     again: Notify,
+    /// What a shared legacy session hears of resources, for the clients that subscribed.
+    pub(crate) updates: broadcast::Sender<Bytes>,
 }
 
 /// A server and the tasks that keep it; they end with the handle.
@@ -107,6 +118,26 @@ impl Kept {
             _tasks: Mutex::new(tasks),
         }
     }
+
+    /// Stops to keep a server that is no longer declared; its own session ends when nobody uses it any more.
+    pub(crate) async fn retire(self: Arc<Self>) {
+        let server = self.server.clone();
+        unused(&self, 1, server.total).await;
+        drop(self);
+        let Some(conversation) = server.legacy_line.swap(None) else {
+            return;
+        };
+        unused(&conversation, 1, server.total).await;
+        conversation.end().await;
+    }
+}
+
+/// Waits until at most `holders` hold something that nobody can get hold of any more, for a time that a call may take.
+pub(crate) async fn unused<T>(thing: &Arc<T>, holders: usize, total: Duration) {
+    let end = Instant::now() + total;
+    while Arc::strong_count(thing) > holders && Instant::now() < end {
+        tokio::time::sleep(UNUSED_LOOK).await;
+    }
 }
 
 impl Server {
@@ -129,6 +160,7 @@ impl Server {
             isolation: resource.spec.isolation,
             total: resource.spec.timeouts.total.as_std(),
             health: Health::default(),
+            born: Instant::now(),
             pin: resource.spec.protocol,
             way,
             legacy_way: Mutex::new(None),
@@ -139,6 +171,7 @@ impl Server {
             legacy_line: ArcSwapOption::empty(),
             bell,
             again: Notify::new(),
+            updates: broadcast::Sender::new(UPDATES_MAX),
         })
     }
 
@@ -165,6 +198,16 @@ impl Server {
             Era::Legacy => self.legacy_line.load_full(),
         };
         line.ok_or_else(|| self.why_not(era))
+    }
+
+    /// Has the shared conversation opened anew, after the server has lost it, and waits a bounded time for that.
+    pub(crate) async fn renewed(&self, era: Era, lost: &Conversation) {
+        let mut status = self.sender(era).subscribe();
+        let is_new = |line: Arc<Conversation>| !std::ptr::eq(&raw const *line, lost);
+        self.look_again();
+        let renewed = status.wait_for(|_| self.shared(era).is_ok_and(is_new));
+        // Too late or not, what there is then is what the call gets.
+        drop(tokio::time::timeout(RENEW_WAIT, renewed).await);
     }
 
     /// Opens a legacy session of its own for one client, and the messages that belong to no call of it.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use protocol::mcp::Version;
+use protocol::mcp::{Era, Version};
 use resources::{Isolation, ServerId};
 use tokio::sync::mpsc;
 
@@ -102,6 +102,20 @@ impl Session {
         Ok(leg)
     }
 
+    /// Opens a conversation anew that the server has lost, unless that was done; the lost one stays until then.
+    async fn reopen(self: &Arc<Self>, lost: &Arc<Leg>) -> Result<(), UpstreamFailure> {
+        let _opening = self.opening.lock().await;
+        let is_lost = |known: &Arc<Leg>| Arc::ptr_eq(known, lost);
+        if !self.state().legs.iter().any(is_lost) {
+            return Ok(());
+        }
+        let leg = Leg::open(self, lost.server()).await?;
+        let mut state = self.state();
+        state.legs.retain(|known| !is_lost(known));
+        state.legs.push(leg);
+        Ok(())
+    }
+
     fn known_leg(&self, server: &Arc<Server>) -> Option<Arc<Leg>> {
         let state = self.state();
         state
@@ -116,8 +130,22 @@ impl Session {
         self.state().legs.clone()
     }
 
+    /// The conversation in the place of one that the server has forgotten.
+    pub(crate) async fn renewed(
+        self: &Arc<Self>,
+        server: &Arc<Server>,
+        lost: &Arc<Leg>,
+    ) -> Result<Arc<Leg>, UpstreamFailure> {
+        tracing::info!(server = %server.name, "the server lost a session; it is opened again");
+        self.drop_leg(lost);
+        if !lost.exclusive {
+            server.renewed(Era::Legacy, lost.conversation()).await;
+        }
+        self.leg(server).await
+    }
+
     /// Forgets a conversation that the server has forgotten.
-    pub(crate) fn drop_leg(&self, leg: &Arc<Leg>) {
+    fn drop_leg(&self, leg: &Arc<Leg>) {
         self.state().legs.retain(|known| !Arc::ptr_eq(known, leg));
     }
 
@@ -126,9 +154,14 @@ impl Session {
         std::mem::take(&mut self.state().legs)
     }
 
-    /// Keeps only the conversations with these servers.
-    pub(crate) fn keep_legs(&self, keep: impl Fn(&Arc<Server>) -> bool) {
-        self.state().legs.retain(|leg| keep(leg.server()));
+    /// Keeps only the conversations with these servers; gives the others.
+    pub(crate) fn keep_legs(&self, keep: impl Fn(&Arc<Server>) -> bool) -> Vec<Arc<Leg>> {
+        let mut state = self.state();
+        let (kept, gone) = std::mem::take(&mut state.legs)
+            .into_iter()
+            .partition(|leg| keep(leg.server()));
+        state.legs = kept;
+        gone
     }
 
     /// What opens a server's session in this client's name.
@@ -190,6 +223,16 @@ impl Session {
             .iter()
             .filter(|known| known.server == *server)
             .map(|known| known.own.clone())
+            .collect()
+    }
+
+    /// The resources of one server that the client subscribed to, as it calls them.
+    fn subscriptions_shown(&self, server: &ServerId) -> Vec<Box<str>> {
+        let state = self.state();
+        let known = state.subscriptions.iter();
+        known
+            .filter(|known| known.server == *server)
+            .map(|known| known.shown.clone())
             .collect()
     }
 

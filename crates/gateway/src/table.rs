@@ -23,6 +23,14 @@ pub(crate) struct Table {
     pub(crate) servers: BTreeMap<ServerId, Arc<Kept>>,
 }
 
+impl Table {
+    /// Whether a server is still this table's, unchanged.
+    pub(crate) fn keeps(&self, server: &Arc<Server>) -> bool {
+        let kept = self.servers.get(&server.id);
+        kept.is_some_and(|kept| Arc::ptr_eq(&kept.server, server))
+    }
+}
+
 /// One endpoint.
 #[derive(Debug)]
 pub(crate) struct Toolset {

@@ -82,7 +82,10 @@ impl View {
             .enumerate()
             .filter_map(|(at, (binding, status))| Some((at, binding, status.inventory()?)))
             .collect();
-        let mut merge = Merge { several: bindings.len() > 1, ..Merge::default() };
+        let mut merge = Merge {
+            several: bindings.len() > 1,
+            ..Merge::default()
+        };
         for (at, binding, inventory) in &parts {
             merge.take(*at, binding, inventory);
         }

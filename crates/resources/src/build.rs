@@ -220,8 +220,14 @@ impl<'d> Builder<'d> {
                 origin: origin.clone(),
             },
         );
-        let Some(filled) = entry.filled(document, &self.set.values, &mut self.findings) else {
-            return;
+        let filled = match entry.filled(&self.set.values) {
+            Ok(filled) => filled,
+            Err(findings) => {
+                for (finding, path) in findings {
+                    self.put(document, &path, finding);
+                }
+                return;
+            }
         };
         self.set.data.insert(entry.data_id(), filled.data);
         let server = ServerId::declared(&id.namespace, &id.name);

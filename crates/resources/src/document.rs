@@ -179,8 +179,11 @@ impl Reader {
 
     fn mcp_json(&mut self, node: Node) {
         let mut document = self.started(node, None);
-        let (read, findings) = mcp_json::read(&document);
+        let (read, findings) = mcp_json::read(&document.node);
         document.declared = Declared::McpJson(read);
+        let findings = findings
+            .into_iter()
+            .map(|(finding, path)| document.put(finding, &path));
         self.parsed.findings.extend(findings);
         self.parsed.documents.push(document);
     }

@@ -28,6 +28,7 @@ fn refuse(
 const PREFIX_BYTES_MAX: usize = 32;
 /// How long a tool's name may be for hosted models.
 const TOOL_BYTES_MAX: usize = 64;
+/// The longest path of an endpoint. A longer one is refused as an error of its document.
 const PATH_BYTES_MAX: usize = 512;
 
 /// Holds a text against a form. Forms that are not ours are for editors only.

@@ -23,6 +23,7 @@ mod conform;
 mod duration;
 mod format;
 mod literal;
+mod name;
 mod nearest;
 mod node;
 mod secret;
@@ -42,7 +43,8 @@ pub use kinds::toolset::{
     Access, BackendRef, InlineServer, Naming, ParentRef, ToolOverride, ToolsetSpec, Uris,
 };
 pub use listener::{Certificate, Listener, ListenerTls};
-pub use reference::{Name, ResourceId, ServerId};
+pub use name::Name;
+pub use reference::{ResourceId, ServerId};
 pub use secret::Secret;
 pub use selection::{Filter, Selection};
 pub use set::{Backend, Gateway, ResourceSet, Server, Toolset};

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::{ResourceId, Secret, Toolset};
+use crate::{ResourceId, Secret};
 
 /// The port listened on when no Gateway is declared.
 pub const DEFAULT_PORT: u16 = 8484;
@@ -52,26 +52,5 @@ impl Default for Listener {
             hostname: None,
             tls: None,
         }
-    }
-}
-
-impl Listener {
-    /// Says whether a toolset is served here: it names this listener, its whole Gateway, or nothing at all.
-    #[must_use]
-    pub fn serves(&self, toolset: &Toolset) -> bool {
-        let refs = &toolset.spec.parent_refs;
-        let Some(gateway) = &self.gateway else {
-            return refs.is_empty();
-        };
-        refs.is_empty()
-            || refs.iter().any(|parent| {
-                parent.name == gateway.name
-                    && parent.namespace.as_deref().unwrap_or(&toolset.id.namespace)
-                        == gateway.namespace
-                    && parent
-                        .section_name
-                        .as_ref()
-                        .is_none_or(|section| *section == self.name)
-            })
     }
 }

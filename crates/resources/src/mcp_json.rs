@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::document::Document;
 use crate::format;
 use crate::literal::{is_secret_header, is_secret_variable, text_reason};
 use crate::nearest::suggest;
@@ -85,14 +84,14 @@ fn servers(node: &Node) -> Option<(&'static str, &Node)> {
     })
 }
 
+/// What is wrong, each with the field that it is about.
+pub(crate) type Findings = Vec<(Finding, FieldPath)>;
+
 /// Reads an `mcp.json`.
-pub(crate) fn read(document: &Document) -> (McpJson, Vec<Finding>) {
-    let mut reader = Reader {
-        document,
-        findings: Vec::new(),
-    };
+pub(crate) fn read(node: &Node) -> (McpJson, Findings) {
+    let mut reader = Reader::default();
     let mut read = McpJson::default();
-    if let Some((field, servers)) = servers(&document.node) {
+    if let Some((field, servers)) = servers(node) {
         let path = FieldPath::of(field);
         if !matches!(servers.content, Content::Map(_) | Content::Null) {
             reader.error(
@@ -109,18 +108,18 @@ pub(crate) fn read(document: &Document) -> (McpJson, Vec<Finding>) {
     (read, reader.findings)
 }
 
-struct Reader<'d> {
-    document: &'d Document,
-    findings: Vec<Finding>,
+#[derive(Default)]
+struct Reader {
+    findings: Findings,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn error(&mut self, code: &'static str, message: impl Into<String>, path: &FieldPath) {
         self.put(Finding::error(code, message), path);
     }
 
     fn put(&mut self, finding: Finding, path: &FieldPath) {
-        self.findings.push(self.document.put(finding, path));
+        self.findings.push((finding, path.clone()));
     }
 
     fn server(&mut self, key: &str, node: &Node, path: &FieldPath) -> Option<Entry> {

@@ -156,6 +156,27 @@ impl ResourceSet {
     }
 }
 
+impl Listener {
+    /// Says whether a toolset is served here: it names this listener, its whole Gateway, or nothing at all.
+    #[must_use]
+    pub fn serves(&self, toolset: &Toolset) -> bool {
+        let refs = &toolset.spec.parent_refs;
+        let Some(gateway) = &self.gateway else {
+            return refs.is_empty();
+        };
+        refs.is_empty()
+            || refs.iter().any(|parent| {
+                parent.name == gateway.name
+                    && parent.namespace.as_deref().unwrap_or(&toolset.id.namespace)
+                        == gateway.namespace
+                    && parent
+                        .section_name
+                        .as_ref()
+                        .is_none_or(|section| *section == self.name)
+            })
+    }
+}
+
 impl Server {
     /// Sums up everything that decides how the server is reached, resolved values included.
     ///

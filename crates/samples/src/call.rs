@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     era::{Client, Era, LogLevel},
+    outcome::Stop,
     questions::Questions,
-    server::Stop,
     wire::{self, Fault},
 };
 

@@ -18,10 +18,11 @@ use tokio::{
 
 use crate::{
     call::Call,
-    era::{self, Client, Era, LogLevel},
+    era::{self, About, Client, Era, LogLevel},
     in_flight::InFlight,
+    outcome::Stop,
     questions::Questions,
-    server::{About, Server, Stop, tool_error},
+    server::{Server, tool_error},
     subscriptions::{Filter, Subscriptions},
     wire::{self, BATCH_MAX, Fault, Incoming, Request},
 };

@@ -5,10 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    server::{About, Freshness},
-    wire::Fault,
-};
+use crate::wire::Fault;
 
 /// The revisions with a handshake, oldest first.
 pub(crate) const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
@@ -151,6 +148,24 @@ pub(crate) fn legacy_client(params: &Map<String, Value>) -> Result<(&'static str
 fn elicits(capabilities: &Map<String, Value>) -> bool {
     let elicitation = capabilities.get("elicitation").and_then(Value::as_object);
     elicitation.is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
+}
+
+/// Who a server is and what it can do.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    /// Guidance for the model.
+    pub(crate) instructions: &'static str,
+    pub(crate) capabilities: Value,
+}
+
+/// For how long a result may be kept, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freshness {
+    pub(crate) ttl_ms: u32,
+    /// `public` or `private`.
+    pub(crate) scope: &'static str,
 }
 
 /// Answers `initialize`.

@@ -19,6 +19,7 @@ mod conversation;
 mod call;
 mod era;
 mod in_flight;
+mod outcome;
 mod questions;
 mod subscriptions;
 mod wire;

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{
     call::Call,
+    era::{About, Freshness},
+    outcome::Stop,
     subscriptions::{Filter, Subscriptions},
     wire::Fault,
 };
@@ -29,53 +31,6 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Watches its subject for as long as the conversation lasts, and tells who listens.
     fn watch(&self, _subscriptions: &Subscriptions) -> impl Future<Output = ()> + Send {
         std::future::pending()
-    }
-}
-
-/// Who a server is and what it can do.
-#[derive(Debug)]
-pub(crate) struct About {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
-    /// Guidance for the model.
-    pub(crate) instructions: &'static str,
-    pub(crate) capabilities: Value,
-}
-
-/// For how long a result may be kept, and by whom.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Freshness {
-    pub(crate) ttl_ms: u32,
-    /// `public` or `private`.
-    pub(crate) scope: &'static str,
-}
-
-/// Why a request ended without its result.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// The request was wrong as a message; the client's program has to change it.
-    Fault(Fault),
-    /// The tool could not do it; the model reads why and may try otherwise.
-    Tool(String),
-    /// The user has to say something first (modern clients; legacy ones are asked in between).
-    NeedsInput {
-        /// The questions by name.
-        requests: Value,
-        /// What the client sends back unchanged, with the answers.
-        state: String,
-    },
-}
-
-impl Stop {
-    /// Says that there is no such tool, prompt or reference here.
-    pub(crate) fn unknown(kind: &str, name: &str) -> Self {
-        Self::Fault(Fault::invalid_params(format!("unknown {kind}: {name:?}")))
-    }
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
     }
 }
 

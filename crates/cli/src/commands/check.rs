@@ -111,31 +111,51 @@ pub(crate) fn report_findings(report: &Report) -> Vec<Finding> {
         let about = |text: String| format!("server `{}`: {text}", server.id);
         match (&server.modern, &server.legacy) {
             (EraReport::NotSpoken { reason }, EraReport::Ready { version, .. }) => findings.push(
-                Finding::note("legacy-only", about(format!("speaks {version} only ({reason})")))
-                    .help("modern clients do not see it until Marque bridges the eras"),
+                Finding::note(
+                    "legacy-only",
+                    about(format!("speaks {version} only ({reason})")),
+                )
+                .help("modern clients do not see it until Marque bridges the eras"),
             ),
             (EraReport::Ready { version, .. }, EraReport::NotSpoken { reason }) => findings.push(
-                Finding::note("modern-only", about(format!("speaks {version} only ({reason})")))
-                    .help("legacy clients do not see it until Marque bridges the eras"),
+                Finding::note(
+                    "modern-only",
+                    about(format!("speaks {version} only ({reason})")),
+                )
+                .help("legacy clients do not see it until Marque bridges the eras"),
             ),
             (EraReport::NotSpoken { reason }, EraReport::NotSpoken { reason: other }) => {
-                findings.push(Finding::error("not-mcp", about(format!("speaks no MCP: {reason}; {other}"))));
+                findings.push(Finding::error(
+                    "not-mcp",
+                    about(format!("speaks no MCP: {reason}; {other}")),
+                ));
             }
             _ => {}
         }
         for era in [&server.modern, &server.legacy] {
             match era {
-                EraReport::Down { reason, .. } => findings.push(Finding::error("server-down", reason.clone())),
-                EraReport::Starting => findings.push(Finding::error("server-silent", about("has not answered yet".to_owned()))),
+                EraReport::Down { reason, .. } => {
+                    findings.push(Finding::error("server-down", reason.clone()))
+                }
+                EraReport::Starting => findings.push(Finding::error(
+                    "server-silent",
+                    about("has not answered yet".to_owned()),
+                )),
                 EraReport::Ready { problems, .. } => {
-                    findings.extend(problems.iter().map(|text| Finding::warning("left-out", about(text.clone()))));
+                    findings.extend(
+                        problems
+                            .iter()
+                            .map(|text| Finding::warning("left-out", about(text.clone()))),
+                    );
                 }
                 EraReport::NotSpoken { .. } => {}
             }
         }
     }
     for toolset in &report.toolsets {
-        findings.extend(toolset.problems.iter().map(|text| Finding::warning("not-shown", format!("toolset `{}`: {text}", toolset.name))));
+        findings.extend(toolset.problems.iter().map(|text| {
+            Finding::warning("not-shown", format!("toolset `{}`: {text}", toolset.name))
+        }));
     }
     findings.dedup_by(|one, other| one.message == other.message);
     findings

@@ -2,20 +2,21 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use resources::Duration;
 use url::Url;
 
 use crate::exit::Exit;
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
 
 mod admin;
 mod announce;
 mod listeners;
 mod reload;
 mod serve;
+mod stop;
 
-pub(crate) use serve::Stop;
+use stop::Stop;
 
 /// The arguments of `marque up`.
 #[derive(Debug, Args)]
@@ -112,15 +113,6 @@ impl FromStr for Admin {
     }
 }
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line, for programs.
-    Json,
-}
-
 /// Serves until asked to stop.
 pub(crate) async fn run(mut args: UpArgs) -> Exit {
     if args.paths.is_empty() {
@@ -137,9 +129,14 @@ pub(crate) async fn run(mut args: UpArgs) -> Exit {
     match serve::run(&args).await {
         Ok(()) => Exit::Done,
         Err(Stop::Findings(findings)) => {
-            findings.iter().for_each(|finding| anstream::eprintln!("{finding}"));
+            findings
+                .iter()
+                .for_each(|finding| anstream::eprintln!("{finding}"));
             let errors = findings.iter().filter(|finding| finding.is_error()).count();
-            anstream::eprintln!("not started: {errors} error{}", if errors == 1 { "" } else { "s" });
+            anstream::eprintln!(
+                "not started: {errors} error{}",
+                if errors == 1 { "" } else { "s" }
+            );
             Exit::Failed
         }
         Err(Stop::Reason(reason)) => Exit::internal(&reason),

@@ -13,3 +13,10 @@ mod frame;
 mod outcomes;
 mod wire;
 mod with_sample;
+
+mod up;
+mod up_processes;
+mod up_reload;
+mod up_start;
+mod up_stdio;
+mod up_stop;

@@ -1,21 +1,22 @@
 //! Streamable HTTP in both eras on one URL.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::http::header::{
-    ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
-    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
-use protocol::json_rpc::{self, Id, Message, Shape};
+use futures_util::stream;
+use protocol::json_rpc::{self, Message, Shape};
 use protocol::mcp::{Era, Version, headers};
 use transport::body::Body;
-use transport::inbound::{Incoming, Peer, ReadError, read_body};
+use transport::inbound::{Incoming, Peer};
 
+use super::answer::{
+    Refused, SESSION, accepts, check_content_type, event_stream, framed, read, refused, respond,
+};
 use super::{Doors, events, legacy_sse};
 use crate::call::call;
 use crate::identify::Caller;
@@ -26,20 +27,8 @@ use crate::request::{self, Inbound, Parts, Standing};
 use crate::session::Session;
 use crate::table::Toolset;
 
-/// The longest request body, in bytes.
-const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How long a request body may take to arrive.
-const BODY_WAIT: Duration = Duration::from_secs(30);
 /// Where the load balancer asks; says only ready or not.
 const READY_PATH: &str = "/readyz";
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
-const SESSION: HeaderName = HeaderName::from_static(headers::SESSION_ID);
-const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
-/// A refusal, the era to say it in, and the id to echo.
-pub(super) struct Refused(pub(super) Refusal, pub(super) Era, pub(super) Option<Id>);
 
 /// Answers one HTTP request.
 pub(super) async fn answer(
@@ -168,16 +157,6 @@ async fn post(
         Ok(reply) => Ok(framed(reply, accepts)),
         Err(refusal) => Err(Refused(refusal, era, id)),
     }
-}
-
-/// Reads a request body within its limits.
-pub(super) async fn read(body: Incoming) -> Result<Bytes, Refusal> {
-    read_body(body, BODY_BYTES_MAX, BODY_WAIT)
-        .await
-        .map_err(|error| match error {
-            ReadError::TooLarge { .. } => Refusal::TooLarge(BODY_BYTES_MAX),
-            other => Refusal::Incomplete(other.to_string()),
-        })
 }
 
 async fn modern(
@@ -368,129 +347,4 @@ fn is_modern(headers: &HeaderMap) -> bool {
     version
         .and_then(|text| Version::parse(text.trim()))
         .is_some_and(|version| version.era() == Era::Modern)
-}
-
-/// What the client can read.
-#[derive(Debug, Clone, Copy)]
-struct Accepts {
-    json: bool,
-    events: bool,
-}
-
-/// A client that says nothing takes everything.
-fn accepts(headers: &HeaderMap) -> Result<Accepts, Refusal> {
-    let mut found = Accepts {
-        json: false,
-        events: false,
-    };
-    let mut said = false;
-    for value in headers.get_all(ACCEPT) {
-        said = true;
-        for part in value.as_bytes().split(|byte| *byte == b',') {
-            let kind = part
-                .split(|byte| *byte == b';')
-                .next()
-                .unwrap_or_default()
-                .trim_ascii();
-            let is = |name: &[u8]| kind.eq_ignore_ascii_case(name);
-            found.json |= is(b"application/json") || is(b"application/*") || is(b"*/*");
-            found.events |= is(b"text/event-stream") || is(b"text/*") || is(b"*/*");
-        }
-    }
-    if !said {
-        return Ok(Accepts {
-            json: true,
-            events: true,
-        });
-    }
-    if found.json || found.events {
-        Ok(found)
-    } else {
-        Err(Refusal::Accept)
-    }
-}
-
-fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .map_or(&b""[..], HeaderValue::as_bytes);
-    let kind = value
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
-    if kind.eq_ignore_ascii_case(b"application/json") {
-        Ok(())
-    } else {
-        Err(Refusal::ContentType)
-    }
-}
-
-fn framed(reply: Reply, accepts: Accepts) -> Response<Body> {
-    match reply {
-        Reply::Accepted => respond(StatusCode::ACCEPTED, Body::empty()),
-        Reply::Opened(session, bytes) => {
-            let mut response = json(StatusCode::OK, Body::full(bytes));
-            let id = HeaderValue::from_str(&session.id.text()).expect("base64 is visible ASCII");
-            response.headers_mut().insert(SESSION, id);
-            response
-        }
-        Reply::Stream(messages) if accepts.events => event_stream(messages),
-        // A client that takes no event stream gets the answer alone.
-        Reply::Stream(messages) => json(StatusCode::OK, Body::stream(stream::once(last(messages)))),
-        reply if !accepts.json => event_stream(reply.messages()),
-        Reply::Message(status, bytes) => json(status, Body::full(bytes)),
-        Reply::Parts(parts) => json(StatusCode::OK, Body::stream(stream::iter(parts.map(Ok)))),
-        Reply::Large(pieces) => json(StatusCode::OK, Body::Stream(pieces)),
-    }
-}
-
-async fn last(mut messages: Messages) -> Result<Bytes, transport::body::BodyError> {
-    let mut last = Bytes::new();
-    while let Some(message) = messages.next().await {
-        last = message;
-    }
-    Ok(last)
-}
-
-pub(super) fn event_stream(messages: Messages) -> Response<Body> {
-    let mut response = respond(StatusCode::OK, events::body(messages));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, EVENTS);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Reverse proxies must not hold events back (streamable-http, "Receiving Messages").
-    headers.insert(NO_BUFFERING, HeaderValue::from_static("no"));
-    response
-}
-
-fn json(status: StatusCode, body: Body) -> Response<Body> {
-    let mut response = respond(status, body);
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
-    response
-}
-
-pub(super) fn respond(status: StatusCode, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
-}
-
-fn refused(Refused(refusal, era, id): &Refused) -> Response<Body> {
-    tracing::debug!(error = %refusal, era = era.as_str(), "refused");
-    let status = refusal.status(*era);
-    if matches!(refusal, Refusal::Cancelled) {
-        return respond(status, Body::empty());
-    }
-    let mut response = json(status, Body::full(refusal.message(*era, id.as_ref())));
-    if let Refusal::HttpMethod(allowed) = refusal {
-        let allowed = if *allowed == "POST" {
-            "POST"
-        } else {
-            "POST, GET, DELETE"
-        };
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static(allowed));
-    }
-    response
 }

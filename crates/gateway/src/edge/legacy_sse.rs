@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use transport::body::{Body, BodyError};
 use transport::inbound::Incoming;
 
-use super::http::{Refused, event_stream, read, respond};
+use super::answer::{Refused, event_stream, read, respond};
 use super::line::Line;
 use super::{Doors, events};
 use crate::refuse::Refusal;

@@ -1,11 +1,13 @@
 //! Answers that take time: messages one after the other, and one message in pieces.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use futures_util::stream;
 use protocol::json::{Edit, StreamEditor};
 use transport::outbound::Incoming;
 
-use super::{ANSWER_BYTES_MAX, Cancelled, Exchange, Turn};
+use super::{ANSWER_BYTES_MAX, Cancelled, Exchange, FINISH_WAIT, Turn};
 use crate::refuse::Refusal;
 use crate::reply::Pieces;
 use crate::upstream::Frames;
@@ -48,6 +50,8 @@ impl Carry {
                 }
             }
         }
+        // The client has its answer; its stream ends now or, at most, a moment later.
+        self.frames.finish(FINISH_WAIT).await;
         None
     }
 }
@@ -55,7 +59,7 @@ impl Carry {
 /// One long JSON answer in pieces: the first ones, and those to come.
 pub(super) fn large(
     exchange: Exchange,
-    head: Bytes,
+    head: VecDeque<Bytes>,
     body: Incoming,
     cancelled: Cancelled,
 ) -> Pieces {
@@ -65,8 +69,8 @@ pub(super) fn large(
         exchange,
         body,
         cancelled,
-        head: Some(head),
-        ready: std::collections::VecDeque::new(),
+        head,
+        ready: VecDeque::new(),
         id_seen: false,
         bytes: 0,
         ended: false,
@@ -79,8 +83,8 @@ struct Large {
     editor: StreamEditor<'static>,
     body: Incoming,
     cancelled: Cancelled,
-    head: Option<Bytes>,
-    ready: std::collections::VecDeque<Bytes>,
+    head: VecDeque<Bytes>,
+    ready: VecDeque<Bytes>,
     id_seen: bool,
     bytes: usize,
     ended: bool,
@@ -97,7 +101,7 @@ impl Large {
             if self.ended {
                 return None;
             }
-            let chunk = match self.head.take() {
+            let chunk = match self.head.pop_front() {
                 Some(head) => Some(head),
                 None => match self
                     .exchange

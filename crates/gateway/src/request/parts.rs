@@ -38,9 +38,13 @@ impl Parts {
     /// # Errors
     /// When `params` or `_meta` is not an object, or doubles a member that is read.
     pub(crate) fn read(message: &Message) -> Result<Self, Refusal> {
-        let wrong = |what: &str, error: serde_json::Error| Refusal::Params(format!("`{what}`: {error}").into());
+        let wrong = |what: &str, error: serde_json::Error| {
+            Refusal::Params(format!("`{what}`: {error}").into())
+        };
         let params = CallParams::parse(message.body()).map_err(|error| wrong("params", error))?;
-        let meta = params.meta.map(|meta| Meta::parse(meta.get()).map_err(|error| wrong("params._meta", error)));
+        let meta = params
+            .meta
+            .map(|meta| Meta::parse(meta.get()).map_err(|error| wrong("params._meta", error)));
         let meta = meta.transpose()?.unwrap_or_default();
         let span = |raw: Option<&RawValue>| raw.map(|raw| span_of(&message.bytes, raw.get()));
         Ok(Self {

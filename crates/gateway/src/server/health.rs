@@ -67,7 +67,9 @@ impl Health {
     /// Learns from the outcome of a call: a status of 500 and more without a message is no answer of the server's.
     pub(crate) fn note_call(&self, server: &Arc<str>, outcome: &Result<Answer, UpstreamFailure>) {
         match outcome {
-            Ok(Answer::Failed { status, body }) if *status >= 500 && Message::parse(body.clone()).is_err() => {
+            Ok(Answer::Failed { status, body })
+                if *status >= 500 && Message::parse(body.clone()).is_err() =>
+            {
                 self.failed(&UpstreamFailure::Status {
                     server: server.clone(),
                     status: *status,

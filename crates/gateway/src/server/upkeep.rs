@@ -283,6 +283,8 @@ impl Server {
             if concerns_lists(conversation, &message).await {
                 return Wake::Changed;
             }
+            // Only sessions that share this conversation listen; none is no failure.
+            drop(self.updates.send(message));
         }
     }
 

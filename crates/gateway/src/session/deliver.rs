@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::json::{Splice, members, quote, span_of, string};
 use protocol::json_rpc::{self, Message, Shape, code};
+use resources::ServerId;
 use tokio::sync::mpsc;
 
 use super::{BACKLOG_MAX, Leg, OUTBOX_MAX, Session};
@@ -159,5 +160,16 @@ impl Session {
         let mut splice = Splice::new();
         splice.replace(span_of(&message.bytes, uri.value), quote(&shown));
         Some(splice.apply(&message.bytes).into())
+    }
+
+    /// Says of every resource of a server that it may have changed: its stream was broken for a while.
+    pub(super) fn missed(&self, server: &ServerId) {
+        for shown in self.subscriptions_shown(server) {
+            let params = format!("{{\"uri\":{}}}", quote(&shown));
+            self.deliver(json_rpc::notification(
+                "notifications/resources/updated",
+                &params,
+            ));
+        }
     }
 }

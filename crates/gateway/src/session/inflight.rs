@@ -43,7 +43,13 @@ impl Inflight {
             return None;
         }
         let (signal, cancelled) = oneshot::channel();
-        self.0.insert(id.clone(), Call { signal: Some(signal), sent: None });
+        self.0.insert(
+            id.clone(),
+            Call {
+                signal: Some(signal),
+                sent: None,
+            },
+        );
         Some(cancelled)
     }
 
@@ -74,7 +80,14 @@ impl Session {
     /// `None` when the id is already in use or too many are open.
     pub(crate) fn begin(self: &Arc<Self>, id: &Id) -> Option<(Ticket, oneshot::Receiver<()>)> {
         let cancelled = self.state().inflight.begin(id)?;
-        Some((Ticket { session: self.clone(), id: id.clone(), over: false }, cancelled))
+        Some((
+            Ticket {
+                session: self.clone(),
+                id: id.clone(),
+                over: false,
+            },
+            cancelled,
+        ))
     }
 
     /// The client no longer wants an answer to `id`.

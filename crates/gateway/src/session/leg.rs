@@ -1,17 +1,28 @@
 //! One server's session behind one client's session.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::json::quote;
+use protocol::json_rpc::Message;
 use protocol::mcp::Era;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use super::{Session, Shared, is_exclusive};
 use crate::conversation::Conversation;
 use crate::failure::UpstreamFailure;
-use crate::server::Server;
+use crate::server::{Server, unused};
+use crate::upstream::Frames;
+
+/// The first wait before a stream that broke is opened again; each further one doubles it.
+const REOPEN_FIRST: Duration = Duration::from_secs(1);
+/// The longest such wait.
+const REOPEN_MAX: Duration = Duration::from_secs(30);
+/// The answer to a stream that a server does not offer, or no longer knows the session of.
+const NOT_FOUND: u16 = 404;
 
 /// One server's session behind one client's session.
 #[derive(Debug)]
@@ -100,6 +111,14 @@ impl Leg {
         &self.conversation
     }
 
+    /// Ends the server's session once the calls under way on it are over.
+    pub(crate) async fn retire(self: Arc<Self>) {
+        if self.exclusive {
+            unused(&self, 1, self.server.total).await;
+            self.conversation.end().await;
+        }
+    }
+
     /// Whether it has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.conversation.is_closed()
@@ -107,26 +126,22 @@ impl Leg {
 
     /// Opens the stream on which an HTTP server speaks by itself. Once is enough.
     pub(crate) fn listen(self: &Arc<Self>) {
-        if !self.exclusive {
-            return;
-        }
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut tasks.listening, true) {
             return;
         }
-        let (leg, session) = (Arc::downgrade(self), self.session.clone());
-        let conversation = self.conversation.clone();
-        tasks.set.spawn(async move {
-            let Some(Ok(mut frames)) = conversation.events().await else {
-                return;
-            };
-            while let Some(Ok(message)) = frames.next().await {
-                let (Some(session), Some(leg)) = (session.upgrade(), leg.upgrade()) else {
-                    return;
-                };
-                session.take(&leg, message).await;
-            }
-        });
+        if !self.exclusive {
+            let updates = self.server.updates.subscribe();
+            let (leg, session) = (Arc::downgrade(self), self.session.clone());
+            tasks.set.spawn(overhear(updates, leg, session));
+            return;
+        }
+        let ear = Ear {
+            conversation: self.conversation.clone(),
+            leg: Arc::downgrade(self),
+            session: self.session.clone(),
+        };
+        tasks.set.spawn(ear.listen());
     }
 
     /// Carries what the server says outside any call.
@@ -141,5 +156,96 @@ impl Leg {
                 session.take(&leg, message).await;
             }
         });
+    }
+}
+
+/// Takes the updates of resources that a shared session hears of; the session knows which are its own.
+async fn overhear(mut updates: broadcast::Receiver<Bytes>, leg: Weak<Leg>, session: Weak<Session>) {
+    loop {
+        let (message, missed) = match updates.recv().await {
+            Ok(message) => (Some(message), false),
+            Err(broadcast::error::RecvError::Lagged(_)) => (None, true),
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        let (Some(session), Some(leg)) = (session.upgrade(), leg.upgrade()) else {
+            return;
+        };
+        if missed {
+            session.missed(&leg.server().id);
+        }
+        let updated = |message: &Message| &*message.method == "notifications/resources/updated";
+        let message = message.and_then(|bytes| Message::parse(bytes).ok());
+        if let Some(notice) = message
+            .filter(updated)
+            .and_then(|message| session.notice(&leg, &message))
+        {
+            session.deliver(notice);
+        }
+    }
+}
+
+/// Hears what a server says by itself; ends with the leg.
+struct Ear {
+    conversation: Shared,
+    leg: Weak<Leg>,
+    session: Weak<Session>,
+}
+
+impl Ear {
+    /// Opens the stream, and again when it breaks; what may have been missed then is said once.
+    async fn listen(self) {
+        let (mut wait, mut broken) = (REOPEN_FIRST, false);
+        loop {
+            let opened = Instant::now();
+            match self.conversation.events().await {
+                Some(Ok(frames)) => {
+                    if broken {
+                        self.missed();
+                    }
+                    self.carry(frames).await;
+                    broken = true;
+                }
+                // A server that knew the stream before has lost the session.
+                Some(Err(UpstreamFailure::Status {
+                    status: NOT_FOUND, ..
+                })) if broken => {
+                    if self.reopen().await.is_ok() {
+                        return;
+                    }
+                }
+                Some(Err(UpstreamFailure::Status { status, .. })) if status < 500 => return,
+                Some(Err(_)) => broken = true,
+                None => return,
+            }
+            if opened.elapsed() > REOPEN_MAX {
+                wait = REOPEN_FIRST;
+            }
+            sleep(wait).await;
+            wait = (wait * 2).min(REOPEN_MAX);
+        }
+    }
+
+    async fn carry(&self, mut frames: Frames) {
+        while let Some(Ok(message)) = frames.next().await {
+            let (Some(session), Some(leg)) = (self.session.upgrade(), self.leg.upgrade()) else {
+                return;
+            };
+            session.take(&leg, message).await;
+        }
+    }
+
+    fn missed(&self) {
+        if let (Some(session), Some(leg)) = (self.session.upgrade(), self.leg.upgrade()) {
+            session.missed(&leg.server().id);
+        }
+    }
+
+    async fn reopen(&self) -> Result<(), UpstreamFailure> {
+        let (Some(session), Some(leg)) = (self.session.upgrade(), self.leg.upgrade()) else {
+            return Ok(());
+        };
+        session.reopen(&leg).await?;
+        session.missed(&leg.server().id);
+        Ok(())
     }
 }

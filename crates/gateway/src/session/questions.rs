@@ -8,7 +8,7 @@ use protocol::json_rpc::{Id, Message};
 
 use super::Leg;
 
-/// Questions open at once in one session.
+/// Questions open at once in one session; one more, and the oldest is taken for forgotten.
 const QUESTIONS_MAX: usize = 64;
 
 /// Questions of servers that the client has not answered yet.
@@ -30,11 +30,15 @@ struct Question {
 }
 
 impl Questions {
-    /// Opens a question and gives it as the client gets it; `None` when too many are open.
+    /// Opens a question and gives it as the client gets it; `None` when it has no id.
     pub(crate) fn ask(&mut self, leg: &Arc<Leg>, message: &Message) -> Option<Bytes> {
         let (own, span) = (message.id()?.clone(), message.id_span()?);
+        // Servers that give up waiting rarely say so; an id used again, or a session that ended, does.
+        self.open.retain(|known| {
+            !known.leg.is_closed() && !(known.own == own && Arc::ptr_eq(&known.leg, leg))
+        });
         if self.open.len() >= QUESTIONS_MAX {
-            return None;
+            self.open.remove(0);
         }
         self.next += 1;
         self.open.push(Question {
@@ -55,7 +59,7 @@ impl Questions {
             .open
             .iter()
             .position(|question| Id::number(question.shown) == *id)?;
-        let question = self.open.swap_remove(at);
+        let question = self.open.remove(at);
         let mut splice = Splice::new();
         splice.replace(span, question.own.raw());
         Some((question.leg, splice.apply(&message.bytes).into()))
@@ -70,7 +74,7 @@ impl Questions {
             .open
             .iter()
             .position(|question| question.own == own && Arc::ptr_eq(&question.leg, leg))?;
-        let question = self.open.swap_remove(at);
+        let question = self.open.remove(at);
         let mut splice = Splice::new();
         splice.replace(
             span_of(&message.bytes, id.value),

@@ -31,9 +31,11 @@ pub(crate) struct Duplex {
     _tasks: Mutex<JoinSet<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Calls {
     open: BTreeMap<u64, mpsc::Sender<Bytes>>,
+    /// Gone once the connection has ended: that is how the owner learns of it.
+    uncorrelated: Option<mpsc::Sender<Bytes>>,
     closed: Option<String>,
 }
 
@@ -42,7 +44,6 @@ struct Calls {
 pub(crate) struct Switch {
     server: Arc<str>,
     calls: Arc<Mutex<Calls>>,
-    uncorrelated: mpsc::Sender<Bytes>,
 }
 
 impl Duplex {
@@ -53,11 +54,14 @@ impl Duplex {
         start: impl FnOnce(Switch, mpsc::Receiver<Bytes>, &mut JoinSet<()>),
     ) -> Self {
         let (outgoing, wire) = mpsc::channel(OUTGOING_MAX);
-        let calls = Arc::new(Mutex::new(Calls::default()));
+        let calls = Arc::new(Mutex::new(Calls {
+            open: BTreeMap::new(),
+            uncorrelated: Some(uncorrelated),
+            closed: None,
+        }));
         let switch = Switch {
             server: server.clone(),
             calls: calls.clone(),
-            uncorrelated,
         };
         let mut tasks = JoinSet::new();
         start(switch, wire, &mut tasks);
@@ -166,8 +170,9 @@ impl Switch {
     /// The connection has ended: every open exchange ends with it.
     pub(crate) fn close(&self, reason: String) {
         let mut calls = lock(&self.calls);
-        calls.closed = Some(reason);
+        calls.closed.get_or_insert(reason);
         calls.open.clear();
+        calls.uncorrelated = None;
     }
 
     fn deliver(&self, id: u64, bytes: Bytes) {
@@ -199,7 +204,12 @@ impl Switch {
     }
 
     async fn hand_over(&self, bytes: Bytes) {
-        if self.uncorrelated.send(bytes).await.is_err() {
+        let owner = lock(&self.calls).uncorrelated.clone();
+        let taken = match owner {
+            Some(owner) => owner.send(bytes).await.is_ok(),
+            None => false,
+        };
+        if !taken {
             tracing::debug!(server = %self.server, "nobody waits for messages without a call");
         }
     }

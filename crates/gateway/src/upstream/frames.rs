@@ -36,6 +36,20 @@ impl Frames {
             Self::Call(frames) => frames.next().await,
         }
     }
+
+    /// Reads the end of a stream whose answer is here, for a bounded time: a connection read to its end can be used again.
+    pub(crate) async fn finish(&mut self, wait: Duration) {
+        if let Self::Events(frames) = self
+            && let Some(body) = &mut frames.body
+        {
+            drop(
+                tokio::time::timeout(wait, async {
+                    while let Some(Ok(_)) = body.chunk().await {}
+                })
+                .await,
+            );
+        }
+    }
 }
 
 /// An event stream over HTTP, picked up again when it breaks and the server allows it.

@@ -238,7 +238,11 @@ impl HttpLink {
         *request.method_mut() = method;
         *request.uri_mut() = self.path.clone();
         let mut headers = HeaderMap::with_capacity(self.fixed.len() + OWN_HEADERS);
-        headers.extend(self.fixed.iter().map(|(name, value)| (name.clone(), value.clone())));
+        headers.extend(
+            self.fixed
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
         head.write(&mut headers);
         *request.headers_mut() = headers;
         request

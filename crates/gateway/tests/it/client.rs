@@ -9,7 +9,8 @@ use protocol::mcp::headers;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use testkit::http::{self, Reply};
+use testkit::http::{self, Reply, Request};
+use tokio::task::JoinSet;
 
 use crate::house::House;
 use line::Line;
@@ -91,7 +92,30 @@ pub(crate) struct Ask<'a> {
 pub(crate) struct Open {
     /// The raw id of the request; none for a stream that is no request.
     pub(crate) id: Option<String>,
+    reply: Option<Coming>,
+}
+
+/// An HTTP answer that comes while the story goes on.
+#[derive(Debug)]
+struct Coming {
+    sent: JoinSet<anyhow::Result<Reply>>,
     reply: Option<Reply>,
+}
+
+impl Coming {
+    fn new(request: Request) -> Self {
+        let mut sent = JoinSet::new();
+        sent.spawn(async move { request.send().await });
+        Self { sent, reply: None }
+    }
+
+    /// The answer, as soon as its head is here.
+    async fn head(&mut self) -> anyhow::Result<&mut Reply> {
+        if let Some(sent) = self.sent.join_next().await {
+            self.reply = Some(sent??);
+        }
+        self.reply.as_mut().context("the request has failed before")
+    }
 }
 
 /// What came back.
@@ -184,7 +208,7 @@ impl Client {
                 line.say(&body).await?;
                 None
             }
-            None => Some(self.post(ask, body).await?),
+            None => Some(Coming::new(self.post(ask, body)?)),
         };
         Ok(Open {
             id: Some(id),
@@ -205,7 +229,7 @@ impl Client {
     pub(crate) async fn raw(&mut self, body: String) -> anyhow::Result<Option<Reply>> {
         match &mut self.line {
             Some(line) => line.say(&body).await.map(|()| None),
-            None => self.post(&Ask::default(), body).await.map(Some),
+            None => self.post(&Ask::default(), body)?.send().await.map(Some),
         }
     }
 
@@ -240,7 +264,7 @@ impl Client {
         )
     }
 
-    async fn post(&self, ask: &Ask<'_>, body: String) -> anyhow::Result<Reply> {
+    fn post(&self, ask: &Ask<'_>, body: String) -> anyhow::Result<Request> {
         let mut lines: Vec<(String, String)> = Vec::new();
         if self.way.is_modern() && !ask.method.is_empty() {
             lines.push(("MCP-Protocol-Version".to_owned(), "2026-07-28".to_owned()));
@@ -267,7 +291,7 @@ impl Client {
                 None => request.without(name),
             };
         }
-        request.send().await
+        Ok(request)
     }
 
     /// Opens what tells of changes: a listen request, the session's stream, or nothing where the wire is one stream.
@@ -305,16 +329,17 @@ impl Client {
         Ok(Open { id: None, reply })
     }
 
-    async fn open_events(&self) -> anyhow::Result<Reply> {
+    async fn open_events(&self) -> anyhow::Result<Coming> {
         let session = self.session.as_deref().context("there is no session")?;
         let request = http::get(&self.url)?
             .header("Accept", "text/event-stream")
             .header("Mcp-Session-Id", session);
-        let reply = request.send().await?;
+        let mut coming = Coming::new(request);
+        let reply = coming.head().await?;
         if !reply.is_stream() {
             bail!("the event stream was refused with {}", reply.status);
         }
-        Ok(reply)
+        Ok(coming)
     }
 
     /// The next message that is no answer; `None` at the proper end.
@@ -323,6 +348,7 @@ impl Client {
             let line = self.line.as_mut().context("the stream is over")?;
             return line.hear(open.id.as_deref()).await;
         };
+        let reply = reply.head().await?;
         loop {
             match reply.event().await? {
                 None => return Ok(None),
@@ -343,6 +369,7 @@ impl Client {
             outcome.answer = answer;
             return Ok(outcome);
         };
+        let reply = reply.head().await?;
         outcome.status = Some(reply.status);
         outcome.headers = reply.headers.clone();
         if !reply.is_stream() {

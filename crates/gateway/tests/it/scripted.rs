@@ -146,7 +146,11 @@ impl Scripted {
                 .cloned()
                 .collect::<Vec<_>>()
         };
-        let enough = seen.wait_for(|all| matching(all).len() >= count);
+        let enough = async {
+            seen.wait_for(|all| matching(all).len() >= count)
+                .await
+                .map(drop)
+        };
         let waited = testkit::within("a request", enough).await;
         let all = self.state.seen.borrow().clone();
         waited.with_context(|| format!("server `{}` saw {:?}", self.state.name, shown(&all)))??;

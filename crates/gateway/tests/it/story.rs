@@ -57,6 +57,18 @@ struct About {
     way: Option<String>,
 }
 
+/// What `${pad}` stands for: more text than is looked at as a whole.
+const PAD_BYTES: usize = 200_000;
+
+/// The text with `${pad}` filled in.
+pub(crate) fn padded(text: &str) -> String {
+    if text.contains("${pad}") {
+        text.replace("${pad}", &"x".repeat(PAD_BYTES))
+    } else {
+        text.to_owned()
+    }
+}
+
 /// A story, ready to be told.
 #[derive(Debug)]
 pub(crate) struct Story {

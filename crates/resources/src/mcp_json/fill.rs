@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entry, How, McpJson, Piece, Text};
-use crate::document::Document;
+use super::{Entry, Findings, How, McpJson, Piece, Text};
 use crate::format;
 use crate::{
     EnvValue, Finding, Header, KeyRef, Kind, McpServerSpec, Remote, RemoteTransport, ResourceId,
@@ -58,19 +57,16 @@ impl Entry {
     }
 
     /// Fills in the variables.
-    pub(crate) fn filled(
-        &self,
-        document: &Document,
-        values: &Values,
-        findings: &mut Vec<Finding>,
-    ) -> Option<Filled> {
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub(crate) fn filled(&self, values: &Values) -> Result<Filled, Findings> {
         let data_name = self.data_id().name;
         let mut filling = Filling {
-            document,
             values,
             data_name,
             data: BTreeMap::new(),
-            findings: Vec::new(),
+            findings: Findings::new(),
         };
         let spec = match &self.how {
             How::Command { words, env, cwd } => filling.process(words, env, cwd.as_ref()),
@@ -80,9 +76,10 @@ impl Entry {
                 headers,
             } => filling.remote(url, *transport, headers),
         };
-        let whole = filling.findings.is_empty();
-        findings.extend(filling.findings);
-        whole.then_some(Filled {
+        if !filling.findings.is_empty() {
+            return Err(filling.findings);
+        }
+        Ok(Filled {
             spec,
             data: filling.data,
         })
@@ -91,11 +88,10 @@ impl Entry {
 
 /// One server whose variables are being filled in.
 struct Filling<'f> {
-    document: &'f Document,
     values: &'f Values,
     data_name: String,
     data: BTreeMap<String, Option<Secret>>,
-    findings: Vec<Finding>,
+    findings: Findings,
 }
 
 impl Filling<'_> {
@@ -137,7 +133,7 @@ impl Filling<'_> {
             && let Err(refusal) = format::check("marque-url", &filled)
         {
             let finding = Finding::error(refusal.code, refusal.message).help(refusal.help);
-            self.findings.push(self.document.put(finding, &url.path));
+            self.findings.push((finding, url.path.clone()));
         }
         let headers = headers.iter().map(|(name, value)| {
             self.sendable(value);
@@ -164,7 +160,7 @@ impl Filling<'_> {
         let filled = value.filled(self.values).unwrap_or_default();
         if let Err(refusal) = format::check("marque-header-value", &filled) {
             let finding = Finding::error(refusal.code, refusal.message).help(refusal.help);
-            self.findings.push(self.document.put(finding, &value.path));
+            self.findings.push((finding, value.path.clone()));
         }
     }
 
@@ -185,7 +181,7 @@ impl Filling<'_> {
                 format!("environment variable `{name}` is not set"),
             )
             .help(format!("set {name}, or write `${{{name}:-default}}`"));
-            self.findings.push(self.document.put(finding, &text.path));
+            self.findings.push((finding, text.path.clone()));
             String::new()
         })
     }

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     call::Call,
-    server::{Stop, completion, prompt_arguments},
+    outcome::Stop,
+    server::{completion, prompt_arguments},
     wire::Fault,
 };
 

@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use super::{folder::Folder, uri};
-use crate::{call::Call, server::Stop, wire::Fault};
+use crate::{call::Call, outcome::Stop, wire::Fault};
 
 /// How many resources one page of the list holds.
 const PAGE_MAX: usize = 100;

@@ -4,11 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{folder::Folder, tools};
-use crate::{
-    call::Call,
-    era::LogLevel,
-    server::{Stop, tool_result},
-};
+use crate::{call::Call, era::LogLevel, outcome::Stop, server::tool_result};
 
 /// The most lines that one answer holds.
 const MATCHES_MAX: usize = 100;

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     call::Call,
-    server::{Stop, tool_arguments, tool_result},
+    outcome::Stop,
+    server::{tool_arguments, tool_result},
 };
 
 /// The most files that one answer names.

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     call::{Answer, Call},
-    server::{Stop, tool_result},
+    outcome::Stop,
+    server::tool_result,
 };
 
 /// Describes the tool.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{tools::annotations, zones};
-use crate::server::{Stop, tool_result};
+use crate::{outcome::Stop, server::tool_result};
 
 /// The most zones that one meeting may span.
 const ZONES_MAX: usize = 20;

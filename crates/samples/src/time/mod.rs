@@ -10,7 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     call::Call,
     conversation,
-    server::{About, Freshness, Server, Stop},
+    era::{About, Freshness},
+    outcome::Stop,
+    server::Server,
 };
 
 mod tools;

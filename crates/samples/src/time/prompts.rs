@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::zones;
 use crate::{
     call::Call,
-    server::{Stop, completion, prompt_arguments},
+    outcome::Stop,
+    server::{completion, prompt_arguments},
     wire::Fault,
 };
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{convert, meeting, zones};
 use crate::{
     call::Call,
-    server::{Stop, tool_arguments, tool_result},
+    outcome::Stop,
+    server::{tool_arguments, tool_result},
 };
 
 /// The most zones that one answer names.

@@ -8,7 +8,7 @@ use jiff::{
 };
 use serde_json::{Value, json};
 
-use crate::{call::Call, server::Stop};
+use crate::{call::Call, outcome::Stop};
 
 const ZONES_URI: &str = "time://zones";
 

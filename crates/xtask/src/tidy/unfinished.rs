@@ -22,7 +22,7 @@ pub(crate) fn faults(files: &[SourceFile], traces: &[String]) -> Vec<String> {
         let rust = file.path.ends_with(".rs");
         for (number, line) in (1..).zip(file.text.lines()) {
             let place = || format!("{}:{number}", file.path);
-            if rust && let Some(mark) = MARKS.iter().find(|mark| line.contains(**mark)) {
+            if rust && let Some(mark) = MARKS.iter().find(|mark| stands_in(line, mark)) {
                 faults.push(format!("{}: unfinished or switched off: {mark}", place()));
             }
             // The trace itself is not repeated: the report may be read elsewhere.
@@ -35,6 +35,20 @@ pub(crate) fn faults(files: &[SourceFile], traces: &[String]) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Whether the mark stands in a line, and not in the middle of a longer word such as the digits of an escape.
+fn stands_in(line: &str, mark: &str) -> bool {
+    let joined = |a: Option<char>, b: Option<char>| {
+        [a, b]
+            .iter()
+            .all(|side| side.is_some_and(char::is_alphanumeric))
+    };
+    line.match_indices(mark).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + mark.len()..].chars().next();
+        !joined(before, mark.chars().next()) && !joined(mark.chars().next_back(), after)
+    })
 }
 
 fn is_lock_file(path: &str) -> bool {
@@ -114,6 +128,13 @@ mod tests {
             );
             check("docs/a.md", mark, 0);
         }
+        let called = format!("    {}later)", MARKS[0]);
+        check("crates/a/src/lib.rs", &called, 1);
+        check(
+            "crates/a/src/lib.rs",
+            concat!("/// Reads `\\uXX", "XX`."),
+            0,
+        );
     }
 
     #[test]

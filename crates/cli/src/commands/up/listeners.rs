@@ -7,8 +7,8 @@ use resources::{Access, Finding, Listener, ResourceSet};
 use transport::inbound::{Bound, ListenSpec, bind, identity};
 use url::Url;
 
-use super::serve::Stop;
 use super::UpArgs;
+use super::stop::Stop;
 
 /// Where to listen.
 pub(super) struct Plan {
@@ -43,20 +43,31 @@ pub(super) fn plan(args: &UpArgs, set: &ResourceSet) -> Result<Plan, Stop> {
         listen: args.listen,
     };
     if args.listen.is_some() && !set.gateways.is_empty() {
-        return Err(Stop::Reason("--listen and Gateway documents exclude each other; leave one of them out".to_owned()));
+        return Err(Stop::Reason(
+            "--listen and Gateway documents exclude each other; leave one of them out".to_owned(),
+        ));
     }
     let findings = fixed.check(set);
     if findings.iter().any(Finding::is_error) {
         return Err(Stop::Findings(findings));
     }
     let listeners = fixed.listeners();
-    Ok(Plan { listeners, public_url: args.public_url.clone(), origins: args.allowed_origins.clone(), fixed })
+    Ok(Plan {
+        listeners,
+        public_url: args.public_url.clone(),
+        origins: args.allowed_origins.clone(),
+        fixed,
+    })
 }
 
 impl Fixed {
     fn listeners(&self) -> Vec<Listener> {
         match self.listen {
-            Some(address) => vec![Listener { address: address.ip(), port: address.port(), ..Listener::default() }],
+            Some(address) => vec![Listener {
+                address: address.ip(),
+                port: address.port(),
+                ..Listener::default()
+            }],
             None => self.declared.clone(),
         }
     }
@@ -66,13 +77,20 @@ impl Fixed {
         let mut findings = Vec::new();
         if set.listeners() != self.declared {
             findings.push(
-                Finding::error("listeners-changed", "the listeners or their certificates differ from those at the start")
-                    .help("restart marque to listen elsewhere"),
+                Finding::error(
+                    "listeners-changed",
+                    "the listeners or their certificates differ from those at the start",
+                )
+                .help("restart marque to listen elsewhere"),
             );
         }
         for toolset in &set.toolsets {
-            let mut serving = self.listeners().into_iter().filter(|listener| listener.serves(toolset));
-            let exposed = self.public_url.is_some() || serving.any(|listener| !listener.address.is_loopback());
+            let mut serving = self
+                .listeners()
+                .into_iter()
+                .filter(|listener| listener.serves(toolset));
+            let exposed = self.public_url.is_some()
+                || serving.any(|listener| !listener.address.is_loopback());
             findings.extend(access(toolset, exposed, self.allow_anonymous));
         }
         findings
@@ -106,16 +124,30 @@ impl Plan {
     pub(super) async fn bind(&self) -> Result<Vec<Bound>, Stop> {
         let mut bound = Vec::new();
         for (at, listener) in self.listeners.iter().enumerate() {
-            let tls = match listener.tls.as_ref().and_then(|tls| tls.certificates.first()) {
+            let tls = match listener
+                .tls
+                .as_ref()
+                .and_then(|tls| tls.certificates.first())
+            {
                 Some(pair) => Some(
                     identity(pair.chain.expose().as_bytes(), pair.key.expose().as_bytes())
-                        .map_err(|error| Stop::Reason(format!("listener `{}`: {error}", listener.name)))?,
+                        .map_err(|error| {
+                            Stop::Reason(format!("listener `{}`: {error}", listener.name))
+                        })?,
                 ),
                 None => None,
             };
             let address = SocketAddr::new(listener.address, listener.port);
-            let spec = ListenSpec { address, tls, listener: at };
-            bound.push(bind(&spec).await.map_err(|error| Stop::Reason(error.to_string()))?);
+            let spec = ListenSpec {
+                address,
+                tls,
+                listener: at,
+            };
+            bound.push(
+                bind(&spec)
+                    .await
+                    .map_err(|error| Stop::Reason(error.to_string()))?,
+            );
         }
         Ok(bound)
     }
@@ -123,8 +155,17 @@ impl Plan {
     /// Who may knock at each listener.
     pub(super) fn doors(&self, bound: &[Bound]) -> Vec<Door> {
         let doors = self.listeners.iter().zip(bound).map(|(listener, bound)| {
-            let mut door = if bound.local_address().ip().is_loopback() { Door::loopback() } else { Door::default() };
-            door.hosts.extend(listener.hostname.iter().map(|name| name.to_ascii_lowercase()));
+            let mut door = if bound.local_address().ip().is_loopback() {
+                Door::loopback()
+            } else {
+                Door::default()
+            };
+            door.hosts.extend(
+                listener
+                    .hostname
+                    .iter()
+                    .map(|name| name.to_ascii_lowercase()),
+            );
             if let Some(url) = &self.public_url {
                 door.allow_public(url);
             }
@@ -138,10 +179,22 @@ impl Plan {
     pub(super) fn urls(&self, set: &ResourceSet, bound: &[Bound]) -> Vec<Endpoint> {
         let mut endpoints = Vec::new();
         for toolset in &set.toolsets {
-            for (listener, bound) in self.listeners.iter().zip(bound).filter(|(listener, _)| listener.serves(toolset)) {
-                let url = format!("{}{}", self.base(listener, bound.local_address()), toolset.path);
+            for (listener, bound) in self
+                .listeners
+                .iter()
+                .zip(bound)
+                .filter(|(listener, _)| listener.serves(toolset))
+            {
+                let url = format!(
+                    "{}{}",
+                    self.base(listener, bound.local_address()),
+                    toolset.path
+                );
                 if endpoints.iter().all(|known: &Endpoint| known.url != url) {
-                    endpoints.push(Endpoint { toolset: toolset.id.name.clone(), url });
+                    endpoints.push(Endpoint {
+                        toolset: toolset.id.name.clone(),
+                        url,
+                    });
                 }
             }
         }
@@ -152,15 +205,22 @@ impl Plan {
         if let Some(url) = &self.public_url {
             return url.as_str().trim_end_matches('/').to_owned();
         }
-        let (scheme, usual) = if listener.tls.is_some() { ("https", 443) } else { ("http", 80) };
+        let (scheme, usual) = if listener.tls.is_some() {
+            ("https", 443)
+        } else {
+            ("http", 80)
+        };
         let host = match &listener.hostname {
             Some(name) if !name.starts_with('*') => name.clone(),
             _ if local.ip().is_unspecified() => "localhost".to_owned(),
             _ if local.is_ipv6() => format!("[{}]", local.ip()),
             _ => local.ip().to_string(),
         };
-        let port = if local.port() == usual { String::new() } else { format!(":{}", local.port()) };
+        let port = if local.port() == usual {
+            String::new()
+        } else {
+            format!(":{}", local.port())
+        };
         format!("{scheme}://{host}{port}")
     }
 }
-

@@ -9,7 +9,7 @@ use source_files::{Loaded, Watch, load};
 use tokio::sync::watch;
 
 use super::listeners::Fixed;
-use super::serve::Stop;
+use super::stop::Stop;
 
 /// What the last look at the folder found.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -36,10 +36,22 @@ impl Reloads {
             watch.follow(&loaded);
         }
         let Loaded { set, findings, .. } = loaded;
-        let Some(set) = set else { return Err(Stop::Findings(findings)) };
+        let Some(set) = set else {
+            return Err(Stop::Findings(findings));
+        };
         findings.iter().for_each(log);
-        let state = watch::Sender::new(State { current: true, findings });
-        Ok((Self { paths: paths.to_vec(), watch, state }, set))
+        let state = watch::Sender::new(State {
+            current: true,
+            findings,
+        });
+        Ok((
+            Self {
+                paths: paths.to_vec(),
+                watch,
+                state,
+            },
+            set,
+        ))
     }
 
     /// What the last look found, for the admin listener.
@@ -49,8 +61,7 @@ impl Reloads {
 
     /// Follows the folder until the task is dropped.
     pub(super) async fn follow(mut self, gateway: Arc<Gateway>, fixed: Option<Fixed>) {
-        let Some(mut watch) = self.watch.take() else { return };
-        loop {
+        while let Some(watch) = &mut self.watch {
             watch.changed().await;
             let loaded = look(&self.paths);
             watch.follow(&loaded);
@@ -59,7 +70,9 @@ impl Reloads {
     }
 
     fn take(&self, gateway: &Gateway, fixed: Option<&Fixed>, loaded: Loaded) {
-        let Loaded { set, mut findings, .. } = loaded;
+        let Loaded {
+            set, mut findings, ..
+        } = loaded;
         let applied = match set {
             None => false,
             Some(set) => {
@@ -82,7 +95,10 @@ impl Reloads {
         } else {
             tracing::error!("the new configuration has errors; the old one is still served");
         }
-        self.state.send_replace(State { current: applied, findings });
+        self.state.send_replace(State {
+            current: applied,
+            findings,
+        });
     }
 }
 

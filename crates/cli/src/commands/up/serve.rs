@@ -4,38 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::{Doors, Gateway, Settings, serve_stdio};
-use resources::{Finding, ResourceSet};
+use resources::ResourceSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use transport::inbound::{Limits, drain};
 
 use super::listeners::{self, Plan};
 use super::reload::Reloads;
+use super::stop::Stop;
 use super::{Admin, UpArgs, admin, announce};
 use crate::commands::check::program;
 
 /// How long servers' sessions may take to end.
 const END_WAIT: Duration = Duration::from_secs(3);
 
-/// Why nothing is served.
-pub(crate) enum Stop {
-    /// The configuration has errors.
-    Findings(Vec<Finding>),
-    /// Something else is in the way.
-    Reason(String),
-}
-
-impl From<String> for Stop {
-    fn from(reason: String) -> Self {
-        Self::Reason(reason)
-    }
-}
-
 /// Serves until a signal, or until the one client on stdin has left.
 pub(super) async fn run(args: &UpArgs) -> Result<(), Stop> {
     let (reloads, set) = Reloads::start(&args.paths, !args.no_watch)?;
     let mut signals = Signals::new()?;
-    let settings = Settings { supervisor: program()? };
+    let settings = Settings {
+        supervisor: program()?,
+    };
     if args.stdio {
         let gateway = Gateway::start(&set, settings).map_err(Stop::Findings)?;
         return over_stdio(args, gateway, &set, reloads, &mut signals).await;
@@ -49,7 +38,12 @@ pub(super) async fn run(args: &UpArgs) -> Result<(), Stop> {
     let mut tasks = JoinSet::new();
     let limits = Arc::new(Limits::default());
     for bound in bound {
-        tasks.spawn(transport::inbound::serve(bound, doors.clone(), limits.clone(), watch.clone()));
+        tasks.spawn(transport::inbound::serve(
+            bound,
+            doors.clone(),
+            limits.clone(),
+            watch.clone(),
+        ));
     }
     let state = reloads.state();
     if let Admin::At(address) = args.admin {
@@ -74,20 +68,32 @@ async fn over_stdio(
     reloads: Reloads,
     signals: &mut Signals,
 ) -> Result<(), Stop> {
-    let wanted = set.toolsets.iter().find(|toolset| toolset.id.name == args.toolset);
+    let wanted = set
+        .toolsets
+        .iter()
+        .find(|toolset| toolset.id.name == args.toolset);
     let toolset = match (wanted, set.toolsets.as_slice()) {
         (Some(toolset), _) => toolset,
         // With one toolset there is only one that can be meant.
         (None, [only]) if args.toolset == "default" => only,
         (None, all) => {
             let names: Vec<&str> = all.iter().map(|toolset| toolset.id.name.as_str()).collect();
-            let reason = format!("there is no toolset `{}`; choose with --toolset among: {}", args.toolset, names.join(", "));
+            let reason = format!(
+                "there is no toolset `{}`; choose with --toolset among: {}",
+                args.toolset,
+                names.join(", ")
+            );
             return Err(Stop::Reason(reason));
         }
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(reloads.follow(gateway.clone(), None));
-    let served = serve_stdio(gateway.clone(), &toolset.path, tokio::io::stdin(), tokio::io::stdout());
+    let served = serve_stdio(
+        gateway.clone(),
+        &toolset.path,
+        tokio::io::stdin(),
+        tokio::io::stdout(),
+    );
     let outcome = tokio::select! {
         outcome = served => outcome,
         () = signals.stop() => Ok(()),
@@ -97,7 +103,12 @@ async fn over_stdio(
 }
 
 /// Stops accepting, lets calls finish, ends streams properly, ends servers' sessions and processes.
-async fn stop(args: &UpArgs, gateway: Arc<Gateway>, trigger: Option<drain::Trigger>, signals: &mut Signals) {
+async fn stop(
+    args: &UpArgs,
+    gateway: Arc<Gateway>,
+    trigger: Option<drain::Trigger>,
+    signals: &mut Signals,
+) {
     tracing::info!(limit = ?args.drain_limit.as_std(), "stopping; calls under way may finish");
     gateway.close_streams();
     let gentle = async {
@@ -106,7 +117,10 @@ async fn stop(args: &UpArgs, gateway: Arc<Gateway>, trigger: Option<drain::Trigg
         {
             tracing::warn!("some calls did not finish in time");
         }
-        if tokio::time::timeout(END_WAIT, gateway.close()).await.is_err() {
+        if tokio::time::timeout(END_WAIT, gateway.close())
+            .await
+            .is_err()
+        {
             tracing::warn!("some servers did not end their sessions in time");
         }
     };
@@ -124,8 +138,13 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, Stop> {
-        let listen = |kind| signal(kind).map_err(|error| Stop::Reason(format!("cannot listen to signals: {error}")));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let listen = |kind| {
+            signal(kind).map_err(|error| Stop::Reason(format!("cannot listen to signals: {error}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     async fn stop(&mut self) {

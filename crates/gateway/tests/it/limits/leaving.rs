@@ -148,7 +148,10 @@ async fn a_cancellation_reaches_a_server_that_has_not_begun_to_answer() {
             Err(_) => String::new(),
         };
         let message = serde_json::from_str::<serde_json::Value>(&rest);
-        assert!(message.is_err(), "{at}: an answer after the cancellation: {rest}");
+        assert!(
+            message.is_err(),
+            "{at}: an answer after the cancellation: {rest}"
+        );
     }
 }
 

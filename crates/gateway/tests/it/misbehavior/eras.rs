@@ -23,7 +23,10 @@ async fn probed(answer: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Raw
 
 fn speaks_legacy_only(rig: &Rig) -> bool {
     let server = &rig.gateway.report().servers[0];
-    matches!((&server.modern, &server.legacy), (EraReport::NotSpoken { .. }, EraReport::Ready { .. }))
+    matches!(
+        (&server.modern, &server.legacy),
+        (EraReport::NotSpoken { .. }, EraReport::Ready { .. })
+    )
 }
 
 #[tokio::test]
@@ -33,7 +36,9 @@ async fn refusals_of_the_probe_lead_to_the_handshake() {
         |_| "Bad Request".to_owned(),
         |seen| seen.error(-32600, "no session"),
         |seen| seen.error(-32601, "method not found"),
-        |_| r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: Server not initialized"}}"#.to_owned(),
+        |_| {
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: Server not initialized"}}"#.to_owned()
+        },
     ];
     for status in [400, 404, 405, 200] {
         for body in bodies {
@@ -42,38 +47,83 @@ async fn refusals_of_the_probe_lead_to_the_handshake() {
             }
             let server = probed(move |seen| Script::json_with(status, &[], body(seen))).await;
             let rig = Rig::before(&server).await;
-            assert!(speaks_legacy_only(&rig), "{status}: {:#?}", rig.gateway.report().servers);
+            assert!(
+                speaks_legacy_only(&rig),
+                "{status}: {:#?}",
+                rig.gateway.report().servers
+            );
             let session = rig.session().await;
             assert!(session.call("1", "echo").await.answer().await.unwrap()["result"].is_object());
-            assert_eq!(rig.list("tools/list").await["error"]["code"], -32601, "hidden from modern clients");
+            assert_eq!(
+                rig.list("tools/list").await["error"]["code"],
+                -32601,
+                "hidden from modern clients"
+            );
         }
     }
 }
 
 fn dummy() -> Seen {
-    Seen { number: 0, connection: 0, method: "POST".into(), target: "/".into(), headers: [].into(), body: "{}".into() }
+    Seen {
+        number: 0,
+        connection: 0,
+        method: "POST".into(),
+        target: "/".into(),
+        headers: [].into(),
+        body: "{}".into(),
+    }
 }
 
 #[tokio::test]
 async fn a_server_of_both_eras_is_used_in_the_era_of_the_client() {
-    let server = server(Canned::default(), |seen| Script::json(seen.result(r#"{"resultType":"complete","content":[]}"#))).await;
+    let server = server(Canned::default(), |seen| {
+        Script::json(seen.result(r#"{"resultType":"complete","content":[]}"#))
+    })
+    .await;
     let rig = Rig::before(&server).await;
-    rig.call("1", "echo").send().await.unwrap().answer().await.unwrap();
-    rig.session().await.call("1", "echo").await.answer().await.unwrap();
-    let versions: Vec<_> = server.requests_of("tools/call").iter().map(|seen| seen.header("mcp-protocol-version").map(str::to_owned)).collect();
-    assert_eq!(versions, [Some("2026-07-28".to_owned()), Some("2025-11-25".to_owned())]);
+    rig.call("1", "echo")
+        .send()
+        .await
+        .unwrap()
+        .answer()
+        .await
+        .unwrap();
+    rig.session()
+        .await
+        .call("1", "echo")
+        .await
+        .answer()
+        .await
+        .unwrap();
+    let versions: Vec<_> = server
+        .requests_of("tools/call")
+        .iter()
+        .map(|seen| seen.header("mcp-protocol-version").map(str::to_owned))
+        .collect();
+    assert_eq!(
+        versions,
+        [Some("2026-07-28".to_owned()), Some("2025-11-25".to_owned())]
+    );
 }
 
 #[tokio::test]
 async fn authentication_and_outages_say_nothing_about_the_era() {
     for status in [401, 403, 429, 500, 502, 503, 504] {
-        let server = RawServer::start(move |_| Script::status(status)).await.unwrap();
+        let server = RawServer::start(move |_| Script::status(status))
+            .await
+            .unwrap();
         let rig = Rig::before(&server).await;
         let report = rig.gateway.report();
         for era in [&report.servers[0].modern, &report.servers[0].legacy] {
-            assert!(matches!(era, EraReport::Down { reason, .. } if reason.contains(&status.to_string())), "{status}: {era:?}");
+            assert!(
+                matches!(era, EraReport::Down { reason, .. } if reason.contains(&status.to_string())),
+                "{status}: {era:?}"
+            );
         }
-        assert!(server.requests().iter().all(|seen| &*seen.method == "POST"), "{status}: no older transport is tried");
+        assert!(
+            server.requests().iter().all(|seen| &*seen.method == "POST"),
+            "{status}: no older transport is tried"
+        );
     }
     // Once it is well again, it is known in both eras.
     let calls = std::sync::atomic::AtomicUsize::new(0);
@@ -88,7 +138,10 @@ async fn authentication_and_outages_say_nothing_about_the_era() {
     let rig = Rig::before(&server).await;
     rig.until(|report| {
         let server = &report.servers[0];
-        matches!((&server.modern, &server.legacy), (EraReport::Ready { .. }, EraReport::Ready { .. }))
+        matches!(
+            (&server.modern, &server.legacy),
+            (EraReport::Ready { .. }, EraReport::Ready { .. })
+        )
     })
     .await;
 }
@@ -96,9 +149,13 @@ async fn authentication_and_outages_say_nothing_about_the_era() {
 #[tokio::test]
 async fn a_modern_error_to_the_probe_is_no_evidence_of_a_legacy_server() {
     // A server of this era that is busy with something else, in the era's own words.
-    let server = probed(|seen| Script::json_with(400, &[], seen.error(-32020, "header mismatch"))).await;
+    let server =
+        probed(|seen| Script::json_with(400, &[], seen.error(-32020, "header mismatch"))).await;
     let rig = Rig::before(&server).await;
-    assert!(matches!(rig.gateway.report().servers[0].modern, EraReport::Down { .. }));
+    assert!(matches!(
+        rig.gateway.report().servers[0].modern,
+        EraReport::Down { .. }
+    ));
 }
 
 #[tokio::test]
@@ -116,7 +173,10 @@ async fn a_server_that_seems_to_speak_no_era_is_asked_again() {
     let rig = Rig::before(&server).await;
     rig.until(|report| {
         let server = &report.servers[0];
-        matches!((&server.modern, &server.legacy), (EraReport::Ready { .. }, EraReport::Ready { .. }))
+        matches!(
+            (&server.modern, &server.legacy),
+            (EraReport::Ready { .. }, EraReport::Ready { .. })
+        )
     })
     .await;
 }
@@ -152,36 +212,93 @@ async fn the_transport_of_2024_11_05_is_fallen_back_to() {
     let (server, _push) = older("/messages?key=1").await;
     let yaml = crate::rig::toolset(&[("a", &server.url(), "isolation: Shared")]);
     let rig = Rig::start(&yaml).await;
-    assert!(speaks_legacy_only(&rig), "{:#?}", rig.gateway.report().servers);
-    let answer = rig.session().await.call("\"q\"", "echo").await.answer().await.unwrap();
-    assert_eq!((answer["id"].as_str(), answer["result"]["content"][0]["text"].as_str()), (Some("q"), Some("old but well")));
+    assert!(
+        speaks_legacy_only(&rig),
+        "{:#?}",
+        rig.gateway.report().servers
+    );
+    let answer = rig
+        .session()
+        .await
+        .call("\"q\"", "echo")
+        .await
+        .answer()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            answer["id"].as_str(),
+            answer["result"]["content"][0]["text"].as_str()
+        ),
+        (Some("q"), Some("old but well"))
+    );
 }
 
 #[tokio::test]
 async fn an_endpoint_event_that_names_another_origin_is_refused() {
     let elsewhere = RawServer::start(|_| Script::accepted()).await.unwrap();
     let address: &'static str = Box::leak(elsewhere.url().into_boxed_str());
-    for endpoint in [address, "http://evil.example/messages", "//evil.example/messages", "https://127.0.0.1/messages"] {
+    for endpoint in [
+        address,
+        "http://evil.example/messages",
+        "//evil.example/messages",
+        "https://127.0.0.1/messages",
+    ] {
         let (server, _push) = older(endpoint).await;
         let rig = Rig::before(&server).await;
-        assert!(!matches!(rig.gateway.report().servers[0].legacy, EraReport::Ready { .. }), "{endpoint}");
-        assert!(server.requests().iter().all(|seen| seen.rpc_method().as_deref() != Some("tools/list")), "{endpoint}");
+        assert!(
+            !matches!(
+                rig.gateway.report().servers[0].legacy,
+                EraReport::Ready { .. }
+            ),
+            "{endpoint}"
+        );
+        assert!(
+            server
+                .requests()
+                .iter()
+                .all(|seen| seen.rpc_method().as_deref() != Some("tools/list")),
+            "{endpoint}"
+        );
     }
-    assert!(elsewhere.requests().is_empty(), "nothing, and no credential, went to another origin");
+    assert!(
+        elsewhere.requests().is_empty(),
+        "nothing, and no credential, went to another origin"
+    );
 }
 
 #[tokio::test]
 async fn a_pinned_server_is_not_probed() {
-    for (pin, version) in [("2025-11-25", "2025-11-25"), ("2025-06-18", "2025-06-18"), ("2025-03-26", "2025-03-26")] {
+    for (pin, version) in [
+        ("2025-11-25", "2025-11-25"),
+        ("2025-06-18", "2025-06-18"),
+        ("2025-03-26", "2025-03-26"),
+    ] {
         let server = server(Canned::default(), |seen| Script::json(seen.result("{}"))).await;
-        let rig = Rig::start(&crate::rig::toolset(&[("a", &server.url(), &format!("protocol: \"{pin}\""))])).await;
+        let rig = Rig::start(&crate::rig::toolset(&[(
+            "a",
+            &server.url(),
+            &format!("protocol: \"{pin}\""),
+        )]))
+        .await;
         assert!(speaks_legacy_only(&rig));
         assert!(server.requests_of("server/discover").is_empty());
-        assert_eq!(server.requests_of("initialize")[0].json()["params"]["protocolVersion"], version);
+        assert_eq!(
+            server.requests_of("initialize")[0].json()["params"]["protocolVersion"],
+            version
+        );
     }
     let server = server(Canned::default(), |seen| Script::json(seen.result("{}"))).await;
-    let rig = Rig::start(&crate::rig::toolset(&[("a", &server.url(), "protocol: \"2026-07-28\"")])).await;
-    assert!(matches!(rig.gateway.report().servers[0].legacy, EraReport::NotSpoken { .. }));
+    let rig = Rig::start(&crate::rig::toolset(&[(
+        "a",
+        &server.url(),
+        "protocol: \"2026-07-28\"",
+    )]))
+    .await;
+    assert!(matches!(
+        rig.gateway.report().servers[0].legacy,
+        EraReport::NotSpoken { .. }
+    ));
     assert!(server.requests_of("initialize").is_empty());
 }
 
@@ -195,5 +312,8 @@ async fn a_version_that_nobody_speaks_is_a_failure_that_says_so() {
     .unwrap();
     let rig = Rig::before(&server).await;
     let report = rig.gateway.report();
-    assert!(matches!(&report.servers[0].legacy, EraReport::Down { reason, .. } if reason.contains("version")), "{report:#?}");
+    assert!(
+        matches!(&report.servers[0].legacy, EraReport::Down { reason, .. } if reason.contains("version")),
+        "{report:#?}"
+    );
 }

@@ -112,7 +112,11 @@ impl Answer {
     }
 
     pub(super) fn said(&self, id: &str, token: &str) -> Said {
-        let filled = |text: &str| text.replace("${id}", id).replace("${token}", token);
+        let filled = |text: &str| {
+            crate::story::padded(text)
+                .replace("${id}", id)
+                .replace("${token}", token)
+        };
         let answer = match (&self.result, &self.error, &self.body) {
             (Some(result), ..) => Some(format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"result":{}}}"#,

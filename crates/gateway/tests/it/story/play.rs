@@ -56,7 +56,11 @@ impl Story {
             if play.concerns(step) {
                 let told = play.step(step).await;
                 told.with_context(|| {
-                    format!("step {} (servers: {})", at + 1, play.house.report()["servers"])
+                    format!(
+                        "step {} (servers: {})",
+                        at + 1,
+                        play.house.report()["servers"]
+                    )
                 })?;
             }
         }
@@ -236,7 +240,9 @@ impl Play<'_> {
         } else {
             Answer::parse(&outcome.answer)?
         };
-        if answer.is_answer() {
+        // HTTP refuses some requests before it has read the message.
+        let unread = matches!(expected.status, Some(403 | 406 | 415)) && answer.id.is_none();
+        if answer.is_answer() && !unread {
             ensure!(
                 answer.id.map(RawValue::get) == id,
                 "the id is not {id:?}: {}",
@@ -507,7 +513,7 @@ impl Play<'_> {
     fn filled(&self, text: &str) -> String {
         self.kept
             .iter()
-            .fold(text.to_owned(), |text, (name, value)| {
+            .fold(super::padded(text), |text, (name, value)| {
                 text.replace(&format!("${{{name}}}"), value)
             })
     }

@@ -229,16 +229,17 @@ impl Step {
     pub(super) fn read(mut step: Value) -> anyhow::Result<Self> {
         let all = step.as_object_mut().context("a step is a mapping")?;
         let mut word = |key: &str| {
-            all.remove(key)
-                .and_then(|value| value.as_str().map(str::to_owned))
+            let value = all.remove(key)?;
+            value.as_str().map(str::to_owned)
         };
         let only = word("only");
         let client = word("as").unwrap_or_else(|| "somebody".to_owned());
-        Ok(Self {
-            only,
-            client,
-            verb: Verb::read(step)?,
-        })
+        let verb = Verb::read(step)?;
+        let only = match &verb {
+            Verb::Saw(saw) => saw.only.clone().or(only),
+            _ => only,
+        };
+        Ok(Self { only, client, verb })
     }
 
     pub(super) fn saw(saw: Saw) -> Self {
