@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use protocol::json::{members, quote, set_member, string};
-use protocol::mcp::{safe_name, shown_template, shown_uri};
+use protocol::mcp::{own_uri, safe_name, shown_template, shown_uri};
 use resources::{Filter, Naming, Selection, Uris};
 
 use crate::digest::sha256;
@@ -132,6 +132,20 @@ pub(crate) fn is_app_only(tool: &str) -> bool {
     visibility.is_some_and(|raw| {
         serde_json::from_str::<Vec<String>>(&raw).is_ok_and(|who| who == ["app"])
     })
+}
+
+/// Whether a URI names something below another.
+pub(crate) fn is_part(uri: &str, whole: &str) -> bool {
+    let rest = uri.strip_prefix(whole);
+    rest.is_some_and(|rest| whole.ends_with('/') || rest.starts_with(['/', '#', '?']))
+}
+
+/// A server's URI in the way another of the same server is shown.
+pub(crate) fn shown_beside(shown: &str, own: &str) -> String {
+    match own_uri(shown) {
+        Some((label, _)) => shown_uri(&label, own).into_owned(),
+        None => own.to_owned(),
+    }
 }
 
 fn set(object: &str, key: &str, value: &str) -> String {

@@ -3,20 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
-use protocol::json::Splice;
 use protocol::json_rpc::{ErrorObject, Message, Shape, code};
-use protocol::mcp::{Era, Method, headers};
-use tokio::time::Instant;
+use protocol::mcp::{Era, Method};
+use tokio::time::{Instant, timeout_at};
 
 use crate::admit::{self, Permit};
-use crate::conversation::Outgoing;
 use crate::exchange::{Cancelled, Exchange, Rewrite, fired, severity};
 use crate::failure::UpstreamFailure;
 use crate::gateway::Gateway;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::request::{Inbound, text_at};
+use crate::say::outgoing;
 use crate::select::{self, Selected};
 use crate::server::Server;
 use crate::session::{Leg, Ticket};
@@ -70,7 +68,10 @@ async fn forward(inbound: Inbound, method: Method) -> Result<Reply, Refusal> {
         None => (None, None),
     };
     let deadline = Instant::now() + selected.server.total;
-    let sent = send(permit, &inbound, method, &selected, &ticket, &mut cancelled).await;
+    let sending = send(permit, &inbound, method, &selected, &ticket, &mut cancelled);
+    let sent = timeout_at(deadline, sending)
+        .await
+        .unwrap_or_else(|_| Err(too_late(&selected.server)));
     if let (Err(_), Some(ticket)) = (&sent, &mut ticket) {
         ticket.over();
     }
@@ -106,7 +107,11 @@ async fn send(
         let (number, answer) = send_modern(server, inbound, method, selected).await?;
         return Ok((number, None, answer));
     };
-    let mut leg = session.leg(server).await?;
+    let mut leg = tokio::select! {
+        biased;
+        () = fired(cancelled) => return Err(Refusal::Cancelled),
+        leg = session.leg(server) => leg?,
+    };
     for attempt in 0.. {
         let outgoing = outgoing(inbound, method, selected, leg.conversation().next_id())?;
         let number = outgoing.id;
@@ -159,6 +164,15 @@ async fn send_modern(
     Ok((number, conversation.call(second).await?))
 }
 
+fn too_late(server: &Server) -> Refusal {
+    let reason = format!("the call took longer than {} s", server.total.as_secs());
+    UpstreamFailure::NoAnswer {
+        server: server.name.clone(),
+        reason,
+    }
+    .into()
+}
+
 fn is_header_mismatch(answer: &Answer) -> bool {
     let Answer::Failed { body, .. } = answer else {
         return false;
@@ -170,83 +184,6 @@ fn is_header_mismatch(answer: &Answer) -> bool {
         let error = serde_json::from_str::<ErrorObject<'_>>(message.body());
         error.is_ok_and(|error| error.code == i64::from(code::HEADER_MISMATCH))
     })
-}
-
-/// The request with our number and the server's own names; every other byte as it came.
-fn outgoing(
-    inbound: &Inbound,
-    method: Method,
-    selected: &Selected,
-    number: u64,
-) -> Result<Outgoing, Refusal> {
-    let message = &inbound.message;
-    let mut splice = Splice::new();
-    if let Some(span) = message.id_span() {
-        splice.replace(span, number.to_string());
-    }
-    for (span, own) in &selected.own {
-        splice.replace(span.clone(), own.clone());
-    }
-    if let Some(token) = &inbound.parts.progress_token {
-        splice.replace(token.clone(), number.to_string());
-    }
-    let bytes: Bytes = splice.apply(&message.bytes).into();
-    let params = match inbound.era() {
-        Era::Modern => mirrored(inbound, selected)?,
-        Era::Legacy => Vec::new(),
-    };
-    Ok(Outgoing {
-        id: number,
-        message: bytes,
-        method: method.as_str(),
-        name: selected.header.clone(),
-        params,
-    })
-}
-
-/// Checks the headers that mirror arguments, and gives those the server is to get (streamable-http, "Custom headers").
-fn mirrored(
-    inbound: &Inbound,
-    selected: &Selected,
-) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
-    if selected.params.is_empty() {
-        // What no schema speaks of is passed on untouched.
-        return Ok(inbound.mirrored.clone());
-    }
-    let arguments = inbound
-        .parts
-        .arguments
-        .as_ref()
-        .map(|span| serde_json::from_str(inbound.raw(span)))
-        .transpose();
-    let arguments: serde_json::Value = arguments
-        .map_err(|error| Refusal::Params(error.to_string().into()))?
-        .unwrap_or_default();
-    for param in selected.params.iter() {
-        let said = inbound
-            .mirrored
-            .iter()
-            .find(|(name, _)| name.as_str() == param.header)
-            .map(|(_, value)| value);
-        let wrong = |reason: &'static str| Refusal::HeaderMismatch {
-            header: param.header.clone(),
-            reason: reason.into(),
-        };
-        let said = said
-            .map(|value| {
-                headers::decode(value.as_bytes())
-                    .ok_or_else(|| wrong("holds bytes or an encoding that may not stand there"))
-            })
-            .transpose()?;
-        match (said, param.text(&arguments)) {
-            (None, None) => {}
-            (None, Some(_)) => return Err(wrong("is missing")),
-            (Some(_), None) => return Err(wrong("mirrors an argument that is not there")),
-            (Some(said), Some(text)) if param.agrees(&said, &text) => {}
-            (Some(_), Some(_)) => return Err(wrong("says something else than the body")),
-        }
-    }
-    Ok(inbound.mirrored.clone())
 }
 
 fn progress_token(inbound: &Inbound) -> Option<Bytes> {

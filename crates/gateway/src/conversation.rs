@@ -8,12 +8,12 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use protocol::json_rpc::{self, ErrorObject, Id, Message, Shape};
 use protocol::mcp::{Era, Version, headers};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 use crate::failure::UpstreamFailure;
 use crate::upstream::{
-    Answer, Duplex, Frames, Head, HttpLink, Program, open_legacy_sse, start_program,
+    Answer, Audience, Duplex, Frames, Head, HttpLink, Program, open_legacy_sse, start_program,
 };
 
 /// How long a request of our own may take.
@@ -22,6 +22,11 @@ pub(crate) const ASK_WAIT: Duration = Duration::from_secs(30);
 pub(crate) const ASK_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// HTTP answer by which a server says that a legacy session is gone.
 const SESSION_GONE: u16 = 404;
+/// How long a server may take to hear that a session is over.
+const END_WAIT: Duration = Duration::from_secs(2);
+
+/// The request whose answer is a stream that rests most of the time.
+const LISTEN: &str = "subscriptions/listen";
 
 /// How a server is reached.
 #[derive(Debug, Clone)]
@@ -67,6 +72,8 @@ pub(crate) struct Conversation {
     version: Version,
     wire: Wire,
     ids: Arc<AtomicU64>,
+    /// Its place among the server's processes, given back with the conversation.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -94,7 +101,9 @@ impl Conversation {
                 session: None,
                 _owner: uncorrelated,
             },
-            Way::Program(program) => Wire::Duplex(start_program(program, uncorrelated).await?),
+            Way::Program(program) => {
+                Wire::Duplex(start_program(program, Audience::Many, uncorrelated).await?)
+            }
             Way::LegacySse(..) => {
                 let reason = "it is reached over the transport of 2024-11-05".to_owned();
                 return Err(UpstreamFailure::OtherEra {
@@ -109,6 +118,7 @@ impl Conversation {
             version: Version::NEWEST,
             wire,
             ids,
+            place: None,
         })
     }
 
@@ -118,6 +128,7 @@ impl Conversation {
         way: &Way,
         ids: Arc<AtomicU64>,
         hello: &Hello,
+        audience: Audience,
         uncorrelated: mpsc::Sender<Bytes>,
     ) -> Result<(Self, Message), UpstreamFailure> {
         let wire = match way {
@@ -126,9 +137,11 @@ impl Conversation {
                 session: None,
                 _owner: uncorrelated,
             },
-            Way::Program(program) => Wire::Duplex(start_program(program, uncorrelated).await?),
+            Way::Program(program) => {
+                Wire::Duplex(start_program(program, audience, uncorrelated).await?)
+            }
             Way::LegacySse(link, base) => {
-                Wire::Duplex(open_legacy_sse(link, base, uncorrelated).await?)
+                Wire::Duplex(open_legacy_sse(link, base, audience, uncorrelated).await?)
             }
         };
         let mut conversation = Self {
@@ -136,11 +149,21 @@ impl Conversation {
             version: hello.version,
             wire,
             ids,
+            place: None,
         };
-        let answer = timeout(ASK_WAIT, conversation.initialize(hello))
-            .await
-            .map_err(|_| conversation_silent(&conversation.server))??;
-        Ok((conversation, answer))
+        let answer = timeout(ASK_WAIT, conversation.initialize(hello)).await;
+        let answer = answer.unwrap_or_else(|_| Err(conversation_silent(&conversation.server)));
+        if answer.is_err() {
+            // The server may have opened a session all the same.
+            conversation.end().await;
+        }
+        Ok((conversation, answer?))
+    }
+
+    /// Takes a place among the server's processes for as long as it lives.
+    pub(crate) fn with_place(mut self, place: Option<OwnedSemaphorePermit>) -> Self {
+        self.place = place;
+        self
     }
 
     async fn initialize(&mut self, hello: &Hello) -> Result<Message, UpstreamFailure> {
@@ -159,15 +182,15 @@ impl Conversation {
                 Answer::Frames(Frames::Call(duplex.call(id, message, None).await?)),
             ),
         };
+        if let Wire::Http { session: own, .. } = &mut self.wire {
+            *own = session;
+        }
         let answer = self.settle("initialize", id, answer).await?;
         self.version = negotiated(&answer).ok_or_else(|| UpstreamFailure::Garbage {
             server: self.server.clone(),
             reason: "`initialize` was answered without a protocol version that Marque speaks"
                 .to_owned(),
         })?;
-        if let Wire::Http { session: own, .. } = &mut self.wire {
-            *own = session;
-        }
         self.notify("notifications/initialized", "{}").await?;
         Ok(answer)
     }
@@ -190,12 +213,25 @@ impl Conversation {
         }
     }
 
+    /// Whether messages outside any call were dropped since the last time this was asked.
+    pub(crate) fn take_missed(&self) -> bool {
+        match &self.wire {
+            Wire::Http { .. } => false,
+            Wire::Duplex(duplex) => duplex.take_missed(),
+        }
+    }
+
     /// Sends one request of a client.
     pub(crate) async fn call(&self, outgoing: Outgoing) -> Result<Answer, UpstreamFailure> {
         match &self.wire {
             Wire::Http { link, session, .. } => {
                 let head = self.head(session.as_ref(), &outgoing);
-                match link.post(head, outgoing.message).await? {
+                let answer = if outgoing.method == LISTEN {
+                    link.listen(head, outgoing.message).await?
+                } else {
+                    link.post(head, outgoing.message).await?
+                };
+                match answer {
                     Answer::Failed {
                         status: SESSION_GONE,
                         ..
@@ -306,7 +342,7 @@ impl Conversation {
         Some(link.events(head).await)
     }
 
-    /// Ends a legacy session at the server.
+    /// Ends a legacy session at the server, which has a bounded time to hear of it.
     pub(crate) async fn end(&self) {
         if let Wire::Http {
             link,
@@ -319,7 +355,9 @@ impl Conversation {
                 session: Some(session.clone()),
                 ..Head::default()
             };
-            link.end(&head).await;
+            if timeout(END_WAIT, link.end(&head)).await.is_err() {
+                tracing::debug!(server = %self.server, "the server did not say in time that the session is over");
+            }
         }
     }
 
@@ -346,7 +384,9 @@ impl Conversation {
             Answer::Failed { status, body } => {
                 // A modern error comes with a 4xx status and a JSON-RPC body.
                 return match Message::parse(body.clone()) {
-                    Ok(message) if matches!(message.shape, Shape::Error(_)) => {
+                    Ok(message)
+                        if matches!(message.shape, Shape::Error(_)) && !is_outage(status) =>
+                    {
                         Err(self.refused(method, &message))
                     }
                     Ok(_) | Err(_) => Err(self.status(status, &body)),
@@ -424,6 +464,11 @@ impl Conversation {
             reason,
         }
     }
+}
+
+/// Authentication, limits and outages are not the server's word on what it was asked, whatever the body.
+const fn is_outage(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407 | 408 | 429 | 500..)
 }
 
 fn conversation_silent(server: &Arc<str>) -> UpstreamFailure {

@@ -9,4 +9,4 @@ mod line;
 mod stdio;
 
 pub use doors::{Door, Doors};
-pub use stdio::serve_stdio;
+pub use stdio::{serve_stdio, serve_stdio_until};

@@ -158,22 +158,32 @@ impl Exchange {
         let mut bytes = 0;
         while let Some(chunk) = self.chunk(&mut body, &mut cancelled).await? {
             if pieces.is_empty() && body.is_end_stream() {
-                return self.whole(&chunk);
+                return self.whole(chunk);
             }
             bytes += chunk.len();
             pieces.push_back(chunk);
             if bytes > WHOLE_BYTES_MAX {
-                return Ok(Reply::Large(carry::large(self, pieces, body, cancelled)));
+                let text = self.no_answer(String::new()).for_caller();
+                let broken = json_rpc::error(Some(&self.id), code::INTERNAL_ERROR, &text, None);
+                let pieces = carry::large(self, pieces, body, cancelled);
+                return Ok(Reply::Large(pieces, broken));
             }
         }
-        self.whole(&Vec::from(pieces).concat())
+        self.whole(Vec::from(pieces).concat().into())
     }
 
-    fn whole(&mut self, bytes: &[u8]) -> Result<Reply, Refusal> {
+    fn whole(&mut self, bytes: Bytes) -> Result<Reply, Refusal> {
         self.over();
+        let message = Message::parse(bytes).map_err(|error| self.garbage(error.to_string()))?;
+        let ours = matches!(&message.shape, Shape::Result(id) | Shape::Error(Some(id)) if *id == Id::number(self.number));
+        if !ours {
+            return Err(self
+                .garbage("the answer has no id, or a foreign one".to_owned())
+                .into());
+        }
         let bytes = self
             .rewrite
-            .whole(bytes, Some((self.number, self.id.raw())))
+            .answer(&message, self.number, &self.id)
             .map_err(|reason| self.garbage(reason))?;
         self.answered(bytes)
     }
@@ -340,9 +350,7 @@ impl Exchange {
         let message = Message::parse(bytes).map_err(|error| self.garbage(error.to_string()))?;
         match &message.shape {
             Shape::Result(id) | Shape::Error(Some(id)) if *id == Id::number(self.number) => {
-                let mapped = self
-                    .rewrite
-                    .whole(&message.bytes, Some((self.number, self.id.raw())));
+                let mapped = self.rewrite.answer(&message, self.number, &self.id);
                 let bytes = mapped.map_err(|reason| self.garbage(reason))?;
                 match self
                     .reserved(&bytes)
@@ -367,7 +375,7 @@ impl Exchange {
             tracing::warn!(server = %self.server.name, method = %message.method, "dropped a request of a modern server");
             return Turn::Nothing;
         };
-        match session.ask(leg, message).await {
+        match session.ask(leg, message, Some(&self.id)).await {
             Some(question) => Turn::Forward(self.rewrite.question(&question)),
             None => Turn::Nothing,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum UpstreamFailure {
     /// Nothing was sent, or nothing arrived.
-    #[error("server `{server}` cannot be reached: {reason}")]
+    #[error("server `{server}` cannot be reached: {}", shown(.reason))]
     Unreachable {
         /// Which server.
         server: Arc<str>,
@@ -15,7 +15,8 @@ pub(crate) enum UpstreamFailure {
     },
     /// It was not asked, because it failed too often just now.
     #[error(
-        "server `{server}` is down for {for_secs} s ({reason}); it is tried again in {again_secs} s"
+        "server `{server}` is down for {for_secs} s ({}); it is tried again in {again_secs} s",
+        shown(.reason)
     )]
     Resting {
         /// Which server.
@@ -27,9 +28,18 @@ pub(crate) enum UpstreamFailure {
         /// Until when.
         again_secs: u64,
     },
+    /// It was not asked, because as much as allowed is under way with it already: our own limit, not its fault.
+    #[error("server `{server}` was not asked: {reason}")]
+    Busy {
+        /// Which server.
+        server: Arc<str>,
+        /// Which limit, and what to do.
+        reason: String,
+    },
     /// The connection or process ended, or a wait ran out, after the request was sent.
     #[error(
-        "server `{server}` was asked but gave no answer: {reason}; the call may have had an effect"
+        "server `{server}` was asked but gave no answer: {}; the call may have had an effect",
+        shown(.reason)
     )]
     NoAnswer {
         /// Which server.
@@ -38,7 +48,7 @@ pub(crate) enum UpstreamFailure {
         reason: String,
     },
     /// It answered something that is not MCP.
-    #[error("server `{server}` answered something that is not MCP: {reason}")]
+    #[error("server `{server}` answered something that is not MCP: {}", shown(.reason))]
     Garbage {
         /// Which server.
         server: Arc<str>,
@@ -56,7 +66,7 @@ pub(crate) enum UpstreamFailure {
         body: String,
     },
     /// It answered a request of our own with a JSON-RPC error.
-    #[error("server `{server}` refused `{method}`: {message} ({code})")]
+    #[error("server `{server}` refused `{method}`: {} ({code})", shown(.message))]
     Refused {
         /// Which server.
         server: Arc<str>,
@@ -76,7 +86,7 @@ pub(crate) enum UpstreamFailure {
         server: Arc<str>,
     },
     /// It does not speak the client's era of MCP.
-    #[error("server `{server}` does not speak {era} MCP: {reason}")]
+    #[error("server `{server}` does not speak {era} MCP: {}", shown(.reason))]
     OtherEra {
         /// Which server.
         server: Arc<str>,
@@ -89,6 +99,28 @@ pub(crate) enum UpstreamFailure {
 
 /// The longest part of a foreign error text that is repeated, in bytes.
 const DETAIL_BYTES_MAX: usize = 200;
+/// The longest reason that is repeated, in bytes: it may hold a process' last words.
+const REASON_BYTES_MAX: usize = 2000;
+
+/// A text that may hold a server's words, as an operator may see it: bounded, on one line, without terminal controls.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(REASON_BYTES_MAX));
+    for letter in text.chars() {
+        if shown.len() >= REASON_BYTES_MAX {
+            shown.push('…');
+            break;
+        }
+        // Also the marks that turn the direction of writing round.
+        if letter.is_control()
+            || matches!(letter, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
 
 fn detail(body: &str) -> String {
     if body.is_empty() {
@@ -107,6 +139,9 @@ impl UpstreamFailure {
         match self {
             Self::Unreachable { server, .. } => {
                 format!("server `{server}` cannot be reached; try again later")
+            }
+            Self::Busy { server, .. } => {
+                format!("server `{server}` has as many calls under way as allowed; try again later")
             }
             Self::Resting {
                 server,
@@ -149,6 +184,7 @@ impl UpstreamFailure {
             Self::Unreachable { .. } => true,
             Self::Status { status, .. } => *status >= 500,
             Self::NoAnswer { .. }
+            | Self::Busy { .. }
             | Self::Resting { .. }
             | Self::Garbage { .. }
             | Self::Refused { .. }

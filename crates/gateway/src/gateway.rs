@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use resources::{Finding, ResourceSet};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::session::{Session, Sessions};
 use crate::table::{self, Table};
@@ -18,6 +19,9 @@ use crate::table::{self, Table};
 const SWEEP: Duration = Duration::from_secs(30);
 /// Changes of servers within this time are merged together.
 const MERGE_WAIT: Duration = Duration::from_millis(20);
+
+/// How long the end waits for sessions at servers that end because of a reload or a client.
+const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
 /// What the data plane is told at the start and cannot read from resources.
 #[derive(Debug, Clone)]
@@ -34,9 +38,13 @@ pub struct Gateway {
     pub(crate) sessions: Sessions,
     bell: Arc<Notify>,
     closing: watch::Sender<bool>,
+    /// Grows with each new table.
+    applied: watch::Sender<u64>,
     /// One table at a time is built.
     applying: Mutex<()>,
     tasks: Mutex<JoinSet<()>>,
+    /// What ends elsewhere, with nobody waiting for it but the end.
+    leaving: Mutex<JoinSet<()>>,
 }
 
 impl Gateway {
@@ -53,8 +61,10 @@ impl Gateway {
             sessions: Sessions::new(),
             bell,
             closing: watch::Sender::new(false),
+            applied: watch::Sender::new(0),
             applying: Mutex::new(()),
             tasks: Mutex::default(),
+            leaving: Mutex::default(),
         });
         let mut tasks = gateway.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.spawn(merge(Arc::downgrade(&gateway), gateway.bell.clone()));
@@ -82,6 +92,7 @@ impl Gateway {
         }
         // What servers said while the table was built was merged into the old one.
         self.bell.notify_one();
+        self.applied.send_modify(|applied| *applied += 1);
         self.retire(&before, &table);
         Ok(())
     }
@@ -115,30 +126,45 @@ impl Gateway {
         self.close_streams();
         let sessions = self.sessions.all();
         join_all(sessions.iter().map(|session| self.end(session))).await;
+        let mut left =
+            std::mem::take(&mut *self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        let over = async { while left.join_next().await.is_some() {} };
+        if timeout(LEAVE_WAIT, over).await.is_err() {
+            tracing::warn!("some sessions at servers were not ended in time");
+        }
+        let table = self.table.load_full();
+        join_all(table.servers.values().map(|kept| kept.close())).await;
     }
 
     /// Ends one session, here and at the servers.
     pub(crate) async fn end(&self, session: &Arc<Session>) {
         self.sessions.close(session);
         let legs = session.take_legs();
-        join_all(
-            legs.iter()
-                .filter(|leg| leg.exclusive)
-                .map(|leg| leg.conversation().end()),
-        )
-        .await;
+        join_all(legs.iter().map(|leg| leg.end())).await;
     }
 
     /// Has something done that a destructor cannot wait for.
     pub(crate) fn later(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(work);
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        while leaving.try_join_next().is_some() {}
+        leaving.spawn(work);
+    }
+
+    /// Merges at once what servers have said by now; it would be merged a moment later anyway.
+    pub fn refresh(&self) {
+        for toolset in self.table.load().paths.values() {
+            toolset.refresh();
+        }
     }
 
     /// The table as it is now.
     pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Table>> {
         self.table.load()
+    }
+
+    /// Fires when there is a new table.
+    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
     }
 
     /// Fires when the gateway closes.
@@ -163,7 +189,6 @@ async fn merge(gateway: Weak<Gateway>, bell: Arc<Notify>) {
         };
         for toolset in gateway.table.load().paths.values() {
             toolset.refresh();
-            toolset.announce();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What one server offers: its tools, prompts, resources and templates, as it gave them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use protocol::json::{elements, members, string};
@@ -9,12 +10,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::conversation::Conversation;
-use crate::failure::UpstreamFailure;
+use crate::failure::{UpstreamFailure, shown};
 
 /// The most pages of one list.
 const PAGES_MAX: usize = 1000;
 /// The most items of one list of one server.
 pub(crate) const ITEMS_MAX: usize = 10_000;
+/// The most bytes of all lists of one server.
+const INVENTORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most problems that are told of one server's lists.
+const PROBLEMS_MAX: usize = 100;
 
 /// What is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +105,8 @@ pub(crate) struct Inventory {
     pub(crate) public: bool,
     /// Items that were left out, and why.
     pub(crate) problems: Vec<String>,
+    /// Lists that could not be read; what is there is older, or nothing.
+    pub(crate) unread: usize,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -123,9 +130,15 @@ impl Inventory {
     }
 
     /// Reads everything a server lists. `opening` is its answer to `initialize` or `server/discover`.
+    ///
+    /// A list that the server refuses stays as it was in `last`; the others are read.
+    ///
+    /// # Errors
+    /// The server is not there, or has refused everything it says it has.
     pub(crate) async fn fetch(
         conversation: &Conversation,
         opening: &Message,
+        last: Option<&Self>,
     ) -> Result<Self, UpstreamFailure> {
         let Opening {
             capabilities,
@@ -139,12 +152,31 @@ impl Inventory {
             ttl_ms: None,
             public: true,
             problems: Vec::new(),
+            unread: 0,
         };
         let mut hints = Hints::default();
+        let mut refused = None;
         for kind in ListKind::ALL {
-            if inventory.has(kind.capability()) {
-                inventory.fetch_list(conversation, kind, &mut hints).await?;
+            if !inventory.has(kind.capability()) {
+                continue;
             }
+            match inventory.fetch_list(conversation, kind, &mut hints).await {
+                Ok(()) => {}
+                Err(
+                    failure @ (UpstreamFailure::Refused { .. } | UpstreamFailure::Garbage { .. }),
+                ) => {
+                    inventory.problem(&format!("`{}` cannot be read: {failure}", kind.method()));
+                    inventory.unread += 1;
+                    inventory.lists[kind as usize] =
+                        last.map_or_else(Vec::new, |last| last.list(kind).to_vec());
+                    refused = Some(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        // Nothing known, now or before: that is no server with empty lists.
+        if let Some(failure) = refused.filter(|_| last.is_none() && hints.pages == 0) {
+            return Err(failure);
         }
         inventory.ttl_ms = hints.ttl_ms;
         inventory.public = hints.pages > 0 && !hints.private;
@@ -158,6 +190,7 @@ impl Inventory {
         hints: &mut Hints,
     ) -> Result<(), UpstreamFailure> {
         let mut cursor: Option<String> = None;
+        let (mut known, mut listed) = (HashSet::new(), HashSet::new());
         for _ in 0..PAGES_MAX {
             let params = cursor.as_ref().map_or_else(
                 || "{}".to_owned(),
@@ -172,11 +205,20 @@ impl Inventory {
                 }
                 other => other?,
             };
-            let next = self.take_page(kind, &answer, hints);
-            // An empty cursor is a cursor; only its absence ends the list. A repeated one would never end.
-            if next.is_none() || next == cursor || self.lists[kind as usize].len() >= ITEMS_MAX {
+            hints.bytes += answer.bytes.len();
+            if hints.bytes > INVENTORY_BYTES_MAX {
+                self.problem(&format!(
+                    "the lists are longer than {INVENTORY_BYTES_MAX} bytes; `{}` is cut",
+                    kind.method()
+                ));
+                return Ok(());
+            }
+            let next = self.take_page(kind, &answer, hints, &mut listed);
+            // An empty cursor is a cursor; only its absence ends the list. One seen before would lead in a circle.
+            let again = next.clone().is_some_and(|next| !known.insert(next));
+            if next.is_none() || again || self.lists[kind as usize].len() >= ITEMS_MAX {
                 if next.is_some() {
-                    self.problems.push(format!(
+                    self.problem(&format!(
                         "`{}` does not end; cut at {} items",
                         kind.method(),
                         self.list(kind).len()
@@ -186,7 +228,7 @@ impl Inventory {
             }
             cursor = next;
         }
-        self.problems.push(format!(
+        self.problem(&format!(
             "`{}` has more than {PAGES_MAX} pages; the rest is left out",
             kind.method()
         ));
@@ -194,9 +236,15 @@ impl Inventory {
     }
 
     /// Takes the items of one page and returns its cursor, raw.
-    fn take_page(&mut self, kind: ListKind, answer: &Message, hints: &mut Hints) -> Option<String> {
+    fn take_page(
+        &mut self,
+        kind: ListKind,
+        answer: &Message,
+        hints: &mut Hints,
+        listed: &mut HashSet<String>,
+    ) -> Option<String> {
         let Ok(found) = members(answer.body()) else {
-            self.problems.push(format!(
+            self.problem(&format!(
                 "`{}` was answered with something that is not an object",
                 kind.method()
             ));
@@ -210,7 +258,7 @@ impl Inventory {
         hints.take(&page);
         for member in found {
             match member.key.as_ref() {
-                key if key == kind.member() => self.take_items(kind, member.value),
+                key if key == kind.member() => self.take_items(kind, member.value, listed),
                 "nextCursor" if member.value.starts_with('"') => {
                     cursor = Some(member.value.to_owned())
                 }
@@ -220,24 +268,39 @@ impl Inventory {
         cursor
     }
 
-    fn take_items(&mut self, kind: ListKind, array: &str) {
+    fn take_items(&mut self, kind: ListKind, array: &str, listed: &mut HashSet<String>) {
         let Ok(items) = elements(array) else {
-            self.problems
-                .push(format!("`{}` was answered without a list", kind.method()));
+            self.problem(&format!("`{}` was answered without a list", kind.method()));
             return;
         };
         for raw in items {
             if self.lists[kind as usize].len() >= ITEMS_MAX {
                 return;
             }
-            match self.item(kind, raw) {
+            match self.item(kind, raw, listed) {
                 Ok(item) => self.lists[kind as usize].push(item),
-                Err(problem) => self.problems.push(problem),
+                Err(problem) => self.problem(&problem),
             }
         }
     }
 
-    fn item(&self, kind: ListKind, raw: &str) -> Result<Item, String> {
+    /// Notes a problem; a server may make more of them than anybody reads.
+    fn problem(&mut self, problem: &str) {
+        match self.problems.len() {
+            PROBLEMS_MAX.. => {}
+            at if at + 1 == PROBLEMS_MAX => self
+                .problems
+                .push("there are more problems than are told here".to_owned()),
+            _ => self.problems.push(shown(problem)),
+        }
+    }
+
+    fn item(
+        &self,
+        kind: ListKind,
+        raw: &str,
+        listed: &mut HashSet<String>,
+    ) -> Result<Item, String> {
         let found =
             members(raw).map_err(|_| format!("an item of `{}` is not an object", kind.method()))?;
         let keys: Vec<_> = found
@@ -258,7 +321,7 @@ impl Inventory {
                 kind.key()
             )
         })?;
-        if self.list(kind).iter().any(|other| other.key == key) {
+        if listed.contains(&*key) {
             return Err(format!(
                 "`{}` is listed twice by `{}`; the first counts",
                 key,
@@ -269,6 +332,7 @@ impl Inventory {
             (ListKind::Tools, Era::Modern) => mirrored(&key, &found)?,
             _ => Vec::new(),
         };
+        listed.insert(key.to_string());
         Ok(Item {
             key: key.into_owned(),
             raw: raw.into(),
@@ -299,6 +363,7 @@ struct Hints {
     ttl_ms: Option<u64>,
     private: bool,
     pages: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]

@@ -52,10 +52,13 @@ pub(crate) async fn initialize(
             "{\"name\":\"unknown\",\"version\":\"0\"}",
         )?,
     };
-    let session =
-        gateway
-            .sessions
-            .open(inbound.caller.clone(), inbound.toolset.name.clone(), client)?;
+    let heard = inbound.toolset.changes.now(Era::Legacy);
+    let session = gateway.sessions.open(
+        inbound.caller.clone(),
+        inbound.toolset.name.clone(),
+        client,
+        heard,
+    )?;
     let view = inbound.toolset.view(Era::Legacy);
     let instructions = view
         .instructions
@@ -169,7 +172,8 @@ pub(crate) async fn subscribe(inbound: &Inbound, method: Method) -> Result<Reply
 pub(crate) async fn take(session: &Arc<Session>, message: &Message) -> Result<(), Refusal> {
     match (&message.shape, Method::parse(&message.method, Era::Legacy)) {
         (Shape::Result(_) | Shape::Error(_), _) => {
-            if !session.answer(message).await {
+            let is_known = session.answer(message).await;
+            if !is_known {
                 tracing::debug!(session = ?session.id, "an answer to no open question was dropped");
             }
         }

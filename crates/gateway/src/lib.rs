@@ -24,6 +24,7 @@ mod refuse;
 mod reply;
 mod report;
 mod request;
+mod say;
 mod select;
 mod server;
 mod session;
@@ -32,6 +33,6 @@ mod upstream;
 mod view;
 
 pub use check::check;
-pub use edge::{Door, Doors, serve_stdio};
+pub use edge::{Door, Doors, serve_stdio, serve_stdio_until};
 pub use gateway::{Gateway, Settings};
 pub use report::{EraReport, Report, ServerReport, ToolsetReport};

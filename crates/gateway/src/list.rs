@@ -13,7 +13,7 @@ use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::request::Inbound;
 use crate::table::Toolset;
-use crate::view::{Page, View};
+use crate::view::{Lack, Page, View};
 
 /// How long after its start a server whose first attempt is still under way is waited for.
 const START_WAIT: Duration = Duration::from_secs(8);
@@ -22,6 +22,8 @@ const START_WAIT: Duration = Duration::from_secs(8);
 pub(crate) async fn page(inbound: &Inbound, method: Method) -> Result<Reply, Refusal> {
     let era = inbound.era();
     settled(&inbound.toolset, era).await;
+    // Counted before the view is looked at: at worst, the client is told what it knows.
+    let epochs = inbound.toolset.changes.now(era);
     let view = inbound.toolset.view(era);
     let kind = match method {
         Method::ToolsList => ListKind::Tools,
@@ -29,15 +31,11 @@ pub(crate) async fn page(inbound: &Inbound, method: Method) -> Result<Reply, Ref
         Method::ResourcesList => ListKind::Resources,
         _ => ListKind::Templates,
     };
+    if let Some(missing) = view.degraded.iter().find(|part| part.is_missed()) {
+        return Err(Refusal::Required(missing.server.to_string()));
+    }
     if !offered(&view, kind) {
         return Err(Refusal::Method(inbound.message.method.to_string()));
-    }
-    if let Some(missing) = view
-        .degraded
-        .iter()
-        .find(|part| part.required && part.state != "stale")
-    {
-        return Err(Refusal::Required(missing.server.to_string()));
     }
     let cursor = match inbound.parts.cursor.as_ref().map(|span| inbound.raw(span)) {
         // Python's SDK sends `"cursor": null` for none.
@@ -47,7 +45,12 @@ pub(crate) async fn page(inbound: &Inbound, method: Method) -> Result<Reply, Ref
         Some(_) | None => None,
     };
     match view.pages(kind).page(cursor.as_deref()) {
-        Page::Found(result) => Ok(framed(inbound, result)),
+        Page::Found(result) => {
+            if let Some(session) = inbound.session() {
+                session.has_listed(kind, epochs);
+            }
+            Ok(framed(inbound, result))
+        }
         Page::Unknown => Err(Refusal::Params(
             "the cursor is unknown or the list has changed; list again from the start".into(),
         )),
@@ -71,7 +74,7 @@ pub(crate) async fn settled(toolset: &Toolset, era: Era) -> bool {
         .view(era)
         .degraded
         .iter()
-        .any(|part| part.state == "starting")
+        .any(|part| part.state == Lack::Starting)
     {
         return false;
     }
@@ -83,8 +86,6 @@ pub(crate) async fn settled(toolset: &Toolset, era: Era) -> bool {
     drop(join_all(starting).await);
     // The refresh that follows a start is asynchronous; what is known now is merged here.
     toolset.refresh();
-    // Said before this client sees it, so that a stream it opens next does not tell it what it knows.
-    toolset.announce();
     true
 }
 

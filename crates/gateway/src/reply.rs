@@ -21,8 +21,8 @@ pub(crate) enum Reply {
     Message(StatusCode, Bytes),
     /// One message whose parts are ready: before, the big part, after.
     Parts([Bytes; 3]),
-    /// One message, arriving in pieces.
-    Large(Pieces),
+    /// One message, arriving in pieces; and what to say instead if it breaks off where that cannot be seen.
+    Large(Pieces, Bytes),
     /// Several messages over time.
     Stream(Messages),
     /// One message, and the session it opened.
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Reply {
         formatter.write_str(match self {
             Self::Message(..) => "Message",
             Self::Parts(_) => "Parts",
-            Self::Large(_) => "Large",
+            Self::Large(..) => "Large",
             Self::Stream(_) => "Stream",
             Self::Opened(..) => "Opened",
             Self::Accepted => "Accepted",
@@ -51,9 +51,9 @@ impl Reply {
             Self::Message(_, bytes) | Self::Opened(_, bytes) => Box::pin(stream::iter([bytes])),
             Self::Parts(parts) => Box::pin(stream::iter([Bytes::from(parts.concat())])),
             Self::Stream(messages) => messages,
-            Self::Large(pieces) => {
-                Box::pin(stream::once(gathered(pieces)).filter_map(std::future::ready))
-            }
+            Self::Large(pieces, broken) => Box::pin(stream::once(async {
+                gathered(pieces).await.unwrap_or(broken)
+            })),
             Self::Accepted => Box::pin(stream::empty()),
         }
     }

@@ -1,6 +1,7 @@
 //! What is served, for people and for readiness.
 
 use protocol::mcp::Era;
+use resources::FailureMode;
 use serde::Serialize;
 
 use crate::gateway::Gateway;
@@ -86,12 +87,17 @@ pub enum EraReport {
 }
 
 impl Gateway {
-    /// What is served now.
+    /// Whether everything that is required is there; cheap enough for anybody to ask.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let table = self.table();
+        table.paths.values().all(|toolset| is_ready(toolset))
+    }
+
+    /// What is served now. Servers are as they are; what toolsets show may be some milliseconds older, unless [`Gateway::refresh`] was called.
     #[must_use]
     pub fn report(&self) -> Report {
         let table = self.table();
-        // What servers have said by now is counted, even if the merge that follows it is still due.
-        table.paths.values().for_each(|toolset| toolset.refresh());
         let mut toolsets: Vec<ToolsetReport> = table
             .paths
             .values()
@@ -106,7 +112,7 @@ impl Gateway {
         let settled = servers
             .iter()
             .all(|server| !is_starting(&server.modern) && !is_starting(&server.legacy));
-        let ready = table.paths.values().all(|toolset| is_ready(toolset));
+        let ready = self.is_ready();
         Report {
             settled,
             ready,
@@ -175,12 +181,11 @@ const fn is_starting(era: &EraReport) -> bool {
 
 /// A toolset is ready when no server that it requires is missing in every era.
 fn is_ready(toolset: &Toolset) -> bool {
-    let missing = |era: Era| {
-        toolset
-            .view(era)
-            .degraded
+    let servers = toolset.bindings.iter().map(|binding| &binding.kept.server);
+    let mut required = servers.filter(|server| server.failure_mode == FailureMode::Required);
+    required.all(|server| {
+        [Era::Modern, Era::Legacy]
             .iter()
-            .any(|part| part.required && part.state != "stale")
-    };
-    !(missing(Era::Modern) && missing(Era::Legacy))
+            .any(|era| server.status(*era).inventory().is_some())
+    })
 }

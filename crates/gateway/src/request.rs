@@ -29,8 +29,8 @@ pub(crate) struct Inbound {
     pub(crate) parts: Parts,
     /// The conversation it belongs to.
     pub(crate) standing: Standing,
-    /// Modern: headers that mirror arguments, as they came.
-    pub(crate) mirrored: Vec<(HeaderName, HeaderValue)>,
+    /// Modern: headers that mirror arguments, as they came; none where the wire has no headers.
+    pub(crate) mirrored: Option<Vec<(HeaderName, HeaderValue)>>,
 }
 
 /// The conversation a message belongs to.

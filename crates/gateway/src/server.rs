@@ -1,11 +1,12 @@
 //! One server behind us: how to reach it, what it offers in each era, and how it fares.
 
 mod health;
+mod pace;
 mod upkeep;
 mod way;
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use bytes::Bytes;
 use protocol::json_rpc::Message;
 use protocol::mcp::{Era, Version};
 use resources::{FailureMode, Finding, Isolation, ProtocolPin, ResourceSet, ServerId};
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::conversation::{Conversation, Hello, Way};
 use crate::failure::UpstreamFailure;
 use crate::inventory::Inventory;
+use crate::upstream::Audience;
 
 pub(crate) use health::Health;
 
@@ -33,6 +35,8 @@ const UNCORRELATED_MAX: usize = 256;
 const RENEW_WAIT: Duration = Duration::from_secs(10);
 /// Updates of a shared server's resources that one session may be behind.
 const UPDATES_MAX: usize = 256;
+/// Processes of one server that serve clients' own sessions at one time.
+pub(crate) const PROCESSES_MAX: usize = 128;
 /// How often something that is to be ended is looked at.
 const UNUSED_LOOK: Duration = Duration::from_millis(100);
 
@@ -80,20 +84,56 @@ pub(crate) struct Server {
     /// Since when it is kept.
     pub(crate) born: Instant,
     pin: ProtocolPin,
+    /// Whether it was once found to speak no era at all.
+    mute: AtomicBool,
     way: Way,
     /// The way of the legacy era, once it turned out to be another.
     legacy_way: Mutex<Option<Way>>,
     ids: Arc<AtomicU64>,
     modern: watch::Sender<Status>,
     legacy: watch::Sender<Status>,
+    /// What it offered last in each era, for as long as it is declared: its names stay its own while it is gone.
+    modern_last: ArcSwapOption<Inventory>,
+    legacy_last: ArcSwapOption<Inventory>,
     modern_line: ArcSwapOption<Conversation>,
     legacy_line: ArcSwapOption<Conversation>,
     /// Rung when what the server offers may have changed.
     bell: Arc<Notify>,
-    /// Rung to look again at once.
-    again: Notify,
+    modern_looks: Looks,
+    legacy_looks: Looks,
+    /// Places for processes of clients' own sessions.
+    places: Arc<Semaphore>,
+    /// Sessions of ours that are over and wait for the calls under way on them.
+    leaving: Mutex<JoinSet<()>>,
     /// What a shared legacy session hears of resources, for the clients that subscribed.
     pub(crate) updates: broadcast::Sender<Bytes>,
+}
+
+/// How often a look at the server was asked for, and which of those was answered last.
+///
+/// Numbers, not bells: a wish that comes while the lists are being read is not lost.
+#[derive(Debug, Default)]
+struct Looks {
+    wanted: watch::Sender<u64>,
+    done: watch::Sender<Done>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Done {
+    look: u64,
+    at: Option<Instant>,
+}
+
+impl Looks {
+    /// Asks for a look and gives its number.
+    fn ask(&self) -> u64 {
+        let mut look = 0;
+        self.wanted.send_modify(|wanted| {
+            *wanted += 1;
+            look = *wanted;
+        });
+        look
+    }
 }
 
 /// A server and the tasks that keep it; they end with the handle.
@@ -101,7 +141,7 @@ pub(crate) struct Server {
 pub(crate) struct Kept {
     pub(crate) server: Arc<Server>,
     pub(crate) fingerprint: [u8; 32],
-    _tasks: Mutex<JoinSet<()>>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl Kept {
@@ -115,7 +155,7 @@ impl Kept {
         Self {
             server,
             fingerprint,
-            _tasks: Mutex::new(tasks),
+            tasks: Mutex::new(tasks),
         }
     }
 
@@ -123,12 +163,30 @@ impl Kept {
     pub(crate) async fn retire(self: Arc<Self>) {
         let server = self.server.clone();
         unused(&self, 1, server.total).await;
+        self.stop();
         drop(self);
+        // Calls of modern clients hold the server, not the line they came over.
+        unused(&server, 1, server.total).await;
+        server.modern_line.store(None);
         let Some(conversation) = server.legacy_line.swap(None) else {
             return;
         };
         unused(&conversation, 1, server.total).await;
         conversation.end().await;
+    }
+
+    /// Ends our own session at the server now, for the end of everything.
+    pub(crate) async fn close(&self) {
+        self.stop();
+        self.server.modern_line.store(None);
+        if let Some(conversation) = self.server.legacy_line.swap(None) {
+            conversation.end().await;
+        }
+    }
+
+    fn stop(&self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.abort_all();
     }
 }
 
@@ -162,15 +220,21 @@ impl Server {
             health: Health::default(),
             born: Instant::now(),
             pin: resource.spec.protocol,
+            mute: AtomicBool::new(false),
             way,
             legacy_way: Mutex::new(None),
             ids: Arc::new(AtomicU64::new(1)),
             modern: watch::Sender::new(Status::Starting),
             legacy: watch::Sender::new(Status::Starting),
+            modern_last: ArcSwapOption::empty(),
+            legacy_last: ArcSwapOption::empty(),
             modern_line: ArcSwapOption::empty(),
             legacy_line: ArcSwapOption::empty(),
             bell,
-            again: Notify::new(),
+            modern_looks: Looks::default(),
+            legacy_looks: Looks::default(),
+            places: Arc::new(Semaphore::new(PROCESSES_MAX)),
+            leaving: Mutex::default(),
             updates: broadcast::Sender::new(UPDATES_MAX),
         })
     }
@@ -178,6 +242,23 @@ impl Server {
     /// What is known of it in one era.
     pub(crate) fn status(&self, era: Era) -> Status {
         self.sender(era).borrow().clone()
+    }
+
+    /// What it offered last in one era, however long ago.
+    pub(crate) fn last(&self, era: Era) -> Option<Arc<Inventory>> {
+        self.last_of(era).load_full()
+    }
+
+    const fn last_of(&self, era: Era) -> &ArcSwapOption<Inventory> {
+        match era {
+            Era::Modern => &self.modern_last,
+            Era::Legacy => &self.legacy_last,
+        }
+    }
+
+    /// Fires whenever it is looked at anew in this era.
+    pub(crate) fn statuses(&self, era: Era) -> watch::Receiver<Status> {
+        self.sender(era).subscribe()
     }
 
     /// Waits until the first attempt in this era is over.
@@ -204,7 +285,7 @@ impl Server {
     pub(crate) async fn renewed(&self, era: Era, lost: &Conversation) {
         let mut status = self.sender(era).subscribe();
         let is_new = |line: Arc<Conversation>| !std::ptr::eq(&raw const *line, lost);
-        self.look_again();
+        self.looks(era).ask();
         let renewed = status.wait_for(|_| self.shared(era).is_ok_and(is_new));
         // Too late or not, what there is then is what the call gets.
         drop(tokio::time::timeout(RENEW_WAIT, renewed).await);
@@ -219,29 +300,74 @@ impl Server {
             return Err(self.why_not(Era::Legacy));
         }
         let (sender, uncorrelated) = mpsc::channel(UNCORRELATED_MAX);
+        let way = self.legacy_way();
+        let place = self.place(&way)?;
+        let mut hello = hello.clone();
+        if let Some(pin) = self.pinned(Era::Legacy) {
+            // What the operator pinned is what the server is known to speak.
+            hello.version = hello.version.min(pin);
+        }
         let opened = Conversation::legacy(
             self.name.clone(),
-            &self.legacy_way(),
+            &way,
             self.ids.clone(),
-            hello,
+            &hello,
+            Audience::One,
             sender,
         )
         .await;
         self.health.note(&opened);
         let (conversation, answer) = opened?;
-        Ok((conversation, answer, uncorrelated))
+        Ok((conversation.with_place(place), answer, uncorrelated))
     }
 
-    /// Has the server looked at again at once, because a call found it changed.
+    /// A place for one more process, where the way needs one.
+    fn place(&self, way: &Way) -> Result<Option<OwnedSemaphorePermit>, UpstreamFailure> {
+        if !matches!(way, Way::Program(_)) {
+            return Ok(None);
+        }
+        let place = self.places.clone().try_acquire_owned();
+        place.map(Some).map_err(|_| UpstreamFailure::Busy {
+            server: self.name.clone(),
+            reason: format!(
+                "{PROCESSES_MAX} sessions have a process of it already, and more are not started; end sessions that are not used, or set `isolation: Shared`"
+            ),
+        })
+    }
+
+    /// Has the server looked at again, because a call found it changed; an era it does not speak is not asked for.
     pub(crate) fn look_again(&self) {
-        self.again.notify_waiters();
+        for era in [Era::Modern, Era::Legacy] {
+            if !matches!(*self.sender(era).borrow(), Status::NotSpoken(_)) {
+                self.looks(era).ask();
+            }
+        }
     }
 
     /// Has a modern server looked at again and waits, for a bounded time, until that has happened.
     pub(crate) async fn refreshed(&self) {
-        let mut status = self.modern.subscribe();
-        self.look_again();
-        drop(tokio::time::timeout(REFRESH_WAIT, status.changed()).await);
+        let mut done = self.modern_looks.done.subscribe();
+        let look = self.modern_looks.ask();
+        let refreshed = done.wait_for(|done| done.look >= look);
+        drop(tokio::time::timeout(REFRESH_WAIT, refreshed).await);
+    }
+
+    /// Ends a session of ours once the calls under way on it are over.
+    fn leave(&self, conversation: Arc<Conversation>) {
+        let total = self.total;
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        while leaving.try_join_next().is_some() {}
+        leaving.spawn(async move {
+            unused(&conversation, 1, total).await;
+            conversation.end().await;
+        });
+    }
+
+    const fn looks(&self, era: Era) -> &Looks {
+        match era {
+            Era::Modern => &self.modern_looks,
+            Era::Legacy => &self.legacy_looks,
+        }
     }
 
     fn why_not(&self, era: Era) -> UpstreamFailure {
@@ -299,5 +425,57 @@ impl Server {
                 Era::Modern,
             ) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = "apiVersion: marque.dev/v1alpha1\nkind: Toolset\nmetadata: {name: main}\nspec:\n  servers:\n  - {name: sh, command: [sh, hidden-argument], env: {PLACE: hidden-value}}\n";
+
+    fn server() -> Server {
+        let parsed = resources::parse("test.yaml", None, YAML);
+        let built = resources::build(&parsed.documents, resources::Values::default());
+        assert!(
+            built.set.is_some(),
+            "{:?}",
+            (parsed.findings, built.findings)
+        );
+        let set = built.set.expect("the text is right");
+        let resource = set.servers.values().next().expect("there is one");
+        Server::new(&set, resource, &"/bin/false".into(), Arc::default()).expect("it is usable")
+    }
+
+    #[test]
+    fn processes_of_one_server_are_limited_and_a_place_is_given_back() {
+        let server = server();
+        let way = server.legacy_way();
+        let mut places: Vec<_> = (0..PROCESSES_MAX).map(|_| server.place(&way)).collect();
+        assert!(places.iter().all(Result::is_ok));
+        let failure = server.place(&way).expect_err("all places are taken");
+        assert!(!failure.is_outage(), "it is not the server's fault");
+        let text = failure.to_string();
+        assert!(
+            text.contains("128") && text.contains("isolation: Shared"),
+            "{text}"
+        );
+        places.pop();
+        assert!(server.place(&way).is_ok());
+    }
+
+    #[test]
+    fn debug_shows_no_argument_and_no_environment() {
+        let text = format!("{:?}", server());
+        assert!(!text.contains("hidden"), "{text}");
+    }
+
+    #[test]
+    fn an_era_that_is_not_spoken_is_not_looked_at_again() {
+        let server = server();
+        server.modern.send_replace(Status::NotSpoken("no".into()));
+        server.look_again();
+        assert_eq!(*server.modern_looks.wanted.borrow(), 0);
+        assert_eq!(*server.legacy_looks.wanted.borrow(), 1);
     }
 }

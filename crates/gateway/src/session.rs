@@ -6,20 +6,24 @@ mod leg;
 mod questions;
 mod sessions;
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use protocol::mcp::{Era, Version};
 use resources::{Isolation, ServerId};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
+use tokio::task::JoinSet;
 
+use crate::binding::{is_part, shown_beside};
 use crate::conversation::{Conversation, Hello};
 use crate::failure::UpstreamFailure;
 use crate::identify::Caller;
+use crate::inventory::ListKind;
 use crate::refuse::Refusal;
 use crate::server::Server;
+use crate::table::Epochs;
 use inflight::Inflight;
 
 pub(crate) use inflight::Ticket;
@@ -49,14 +53,25 @@ pub(crate) struct Session {
     /// Seconds since the sessions' start.
     used: AtomicU64,
     opened: u64,
+    /// Whether it belongs to one line, whose end is its end.
+    on_line: AtomicBool,
+    /// The lists as the client knows them: what changed since is said on its next stream.
+    pub(crate) heard: Arc<Heard>,
     state: Mutex<State>,
-    /// Held while a leg is opened, so that each is opened once.
-    opening: tokio::sync::Mutex<()>,
 }
+
+/// The lists as a client knows them.
+pub(crate) type Heard = Mutex<Epochs>;
 
 #[derive(Debug, Default)]
 struct State {
+    /// Nothing is opened in it any more.
+    ended: bool,
     legs: Vec<Arc<Leg>>,
+    /// Held while a leg to this server is opened, so that each is opened once and none waits for another.
+    opening: HashMap<ServerId, Arc<tokio::sync::Mutex<()>>>,
+    /// Openings under way; they come to an end even if the client does not wait for them.
+    openings: JoinSet<()>,
     inflight: Inflight,
     questions: Questions,
     outbox: Option<mpsc::Sender<Bytes>>,
@@ -90,30 +105,85 @@ impl Session {
         if let Some(leg) = self.known_leg(server) {
             return Ok(leg);
         }
-        let _opening = self.opening.lock().await;
+        let opening = self.opening(&server.id).await;
         if let Some(leg) = self.known_leg(server) {
             return Ok(leg);
         }
-        let leg = Leg::open(self, server).await?;
-        let mut state = self.state();
         // What belonged to the server before a reload, or had ended, makes room.
-        state.legs.retain(|known| known.server().id != server.id);
-        state.legs.push(leg.clone());
-        Ok(leg)
+        let id = server.id.clone();
+        let replaces = move |known: &Arc<Leg>| known.server().id == id;
+        self.open(server.clone(), opening, replaces).await
     }
 
     /// Opens a conversation anew that the server has lost, unless that was done; the lost one stays until then.
     async fn reopen(self: &Arc<Self>, lost: &Arc<Leg>) -> Result<(), UpstreamFailure> {
-        let _opening = self.opening.lock().await;
-        let is_lost = |known: &Arc<Leg>| Arc::ptr_eq(known, lost);
-        if !self.state().legs.iter().any(is_lost) {
+        let opening = self.opening(&lost.server().id).await;
+        let (server, lost) = (lost.server().clone(), Arc::downgrade(lost));
+        let is_lost = move |known: &Arc<Leg>| Arc::as_ptr(known) == lost.as_ptr();
+        if !self.state().legs.iter().any(&is_lost) {
             return Ok(());
         }
-        let leg = Leg::open(self, lost.server()).await?;
-        let mut state = self.state();
-        state.legs.retain(|known| !is_lost(known));
-        state.legs.push(leg);
-        Ok(())
+        self.open(server, opening, is_lost).await.map(drop)
+    }
+
+    /// Waits until nobody else opens a leg to this server.
+    async fn opening(&self, server: &ServerId) -> OwnedMutexGuard<()> {
+        let lock = self
+            .state()
+            .opening
+            .entry(server.clone())
+            .or_default()
+            .clone();
+        lock.lock_owned().await
+    }
+
+    /// Opens a leg in the place of others. A client that hangs up meanwhile does not stop it half way: the server would keep a session that nobody knows.
+    async fn open(
+        self: &Arc<Self>,
+        server: Arc<Server>,
+        opening: OwnedMutexGuard<()>,
+        replaces: impl Fn(&Arc<Leg>) -> bool + Send + 'static,
+    ) -> Result<Arc<Leg>, UpstreamFailure> {
+        let (session, name) = (self.clone(), server.name.clone());
+        let (done, opened) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.ended {
+                return Err(ended(&name));
+            }
+            while state.openings.try_join_next().is_some() {}
+            state.openings.spawn(async move {
+                let _opening = opening;
+                let leg = match Leg::open(&session, &server).await {
+                    Ok(leg) => session.take_in(leg, replaces).await,
+                    Err(failure) => Err(failure),
+                };
+                // Whoever hung up will find it when it comes back.
+                drop(done.send(leg));
+            });
+        }
+        opened.await.unwrap_or_else(|_| Err(ended(&name)))
+    }
+
+    /// Makes an open leg the session's; if that has ended meanwhile, the leg ends as well.
+    async fn take_in(
+        &self,
+        leg: Arc<Leg>,
+        replaces: impl Fn(&Arc<Leg>) -> bool,
+    ) -> Result<Arc<Leg>, UpstreamFailure> {
+        let is_wanted = {
+            let mut state = self.state();
+            if !state.ended {
+                state.legs.retain(|known| !replaces(known));
+                state.legs.push(leg.clone());
+            }
+            !state.ended
+        };
+        if is_wanted {
+            return Ok(leg);
+        }
+        leg.end().await;
+        Err(ended(&leg.server().name))
     }
 
     fn known_leg(&self, server: &Arc<Server>) -> Option<Arc<Leg>> {
@@ -149,8 +219,16 @@ impl Session {
         self.state().legs.retain(|known| !Arc::ptr_eq(known, leg));
     }
 
+    /// Ends it for the client: its stream ends, and no conversation is opened any more.
+    fn close(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        state.outbox = None;
+    }
+
     /// Takes out all conversations, for the end.
     pub(crate) fn take_legs(&self) -> Vec<Arc<Leg>> {
+        self.close();
         std::mem::take(&mut self.state().legs)
     }
 
@@ -171,6 +249,12 @@ impl Session {
             capabilities: self.capabilities.to_string(),
             client_info: self.client_info.to_string(),
         }
+    }
+
+    /// The client has listed this now.
+    pub(crate) fn has_listed(&self, kind: ListKind, now: Epochs) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.catch_up(kind, now);
     }
 
     /// Remembers the log level for conversations opened later.
@@ -236,13 +320,27 @@ impl Session {
             .collect()
     }
 
-    /// What the client calls a server's resource that it subscribed to.
-    fn subscribed_as(&self, server: &ServerId, own: &str) -> Option<Box<str>> {
+    /// What the client calls a server's resource that it subscribed to, or a part of such a resource if `parts` count.
+    fn subscribed_as(&self, server: &ServerId, own: &str, parts: bool) -> Option<Box<str>> {
         let state = self.state();
-        let mut known = state.subscriptions.iter();
-        known
-            .find(|known| known.server == *server && *known.own == *own)
-            .map(|known| known.shown.clone())
+        let known = || {
+            state
+                .subscriptions
+                .iter()
+                .filter(|known| known.server == *server)
+        };
+        let exactly = known().find(|known| *known.own == *own);
+        if let Some(known) = exactly {
+            return Some(known.shown.clone());
+        }
+        // A part of the resource subscribed to (server/resources, "Subscriptions").
+        let mut wholes = known().filter(|known| parts && is_part(own, &known.own));
+        Some(shown_beside(&wholes.next()?.shown, own).into())
+    }
+
+    /// Its messages travel on one line of the client's, which is open as long as the session.
+    pub(crate) fn put_on_line(&self) {
+        self.on_line.store(true, Ordering::Relaxed);
     }
 
     /// The session was used at `now`, in seconds since the sessions' start.
@@ -258,6 +356,13 @@ impl Session {
 /// Whether `server` gives every session its own conversation.
 pub(crate) fn is_exclusive(server: &Server) -> bool {
     server.isolation == Isolation::PerSession
+}
+
+fn ended(server: &Arc<str>) -> UpstreamFailure {
+    UpstreamFailure::Unreachable {
+        server: server.clone(),
+        reason: "the client's session has ended".to_owned(),
+    }
 }
 
 /// The conversation behind a leg, whoever shares it.

@@ -48,6 +48,8 @@ pub(crate) struct Toolset {
     instructions: Option<String>,
     modern: ArcSwap<View>,
     legacy: ArcSwap<View>,
+    /// One merge at a time, so that an older one is never stored over a newer.
+    refreshing: Mutex<()>,
     /// Tells open streams what changed; outlives the table.
     pub(crate) changes: Arc<Changes>,
 }
@@ -58,6 +60,18 @@ pub(crate) struct Changes {
     modern: watch::Sender<Epochs>,
     legacy: watch::Sender<Epochs>,
     seen: Mutex<HashMap<Era, [Digest; 4]>>,
+}
+
+impl Epochs {
+    /// Takes over the counters of one list.
+    pub(crate) const fn catch_up(&mut self, kind: ListKind, now: Self) {
+        match kind {
+            ListKind::Tools => self.tools = now.tools,
+            ListKind::Prompts => self.prompts = now.prompts,
+            // Templates are announced with resources: only who has both again is up to date.
+            ListKind::Resources | ListKind::Templates => {}
+        }
+    }
 }
 
 /// Counters that grow when clients can see a change.
@@ -87,6 +101,23 @@ impl Changes {
         match era {
             Era::Modern => self.modern.subscribe(),
             Era::Legacy => self.legacy.subscribe(),
+        }
+    }
+
+    /// What a new toolset shows is where changes begin, even if nobody has asked for it yet.
+    fn since(modern: &View, legacy: &View) -> Self {
+        let changes = Self::default();
+        for (era, view) in [(Era::Modern, modern), (Era::Legacy, legacy)] {
+            changes.announce(era, view);
+        }
+        changes
+    }
+
+    /// How often each list has changed so far.
+    pub(crate) fn now(&self, era: Era) -> Epochs {
+        match era {
+            Era::Modern => *self.modern.borrow(),
+            Era::Legacy => *self.legacy.borrow(),
         }
     }
 
@@ -124,8 +155,12 @@ impl Toolset {
         }
     }
 
-    /// Merges the servers' lists again.
+    /// Merges the servers' lists again, and tells open streams what changed.
     pub(crate) fn refresh(&self) {
+        let _one = self
+            .refreshing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for era in [Era::Modern, Era::Legacy] {
             let view = View::build(&self.bindings, era, self.instructions.as_deref());
             let slot = if era == Era::Modern {
@@ -140,6 +175,7 @@ impl Toolset {
             }
             slot.store(Arc::new(view));
         }
+        self.announce();
     }
 
     /// Tells open streams what changed since the last time.
@@ -244,19 +280,22 @@ fn toolset(
         });
     }
     let name: Arc<str> = qualified(resource).into();
-    let changes = before
-        .get(&name)
-        .map_or_else(Arc::default, |known| known.changes.clone());
     let instructions = resource.spec.instructions.clone();
-    let view = |era| ArcSwap::from_pointee(View::build(&bindings, era, instructions.as_deref()));
+    let [modern, legacy] =
+        [Era::Modern, Era::Legacy].map(|era| View::build(&bindings, era, instructions.as_deref()));
+    let changes = before.get(&name).map_or_else(
+        || Arc::new(Changes::since(&modern, &legacy)),
+        |known| known.changes.clone(),
+    );
     Ok(Toolset {
         path: resource.path.as_str().into(),
         access: resource.spec.access,
         listeners: (0..listeners.len())
             .filter(|at| listeners[*at].serves(resource))
             .collect(),
-        modern: view(Era::Modern),
-        legacy: view(Era::Legacy),
+        modern: ArcSwap::from_pointee(modern),
+        legacy: ArcSwap::from_pointee(legacy),
+        refreshing: Mutex::new(()),
         name,
         bindings,
         instructions,

@@ -6,7 +6,7 @@ mod http;
 mod legacy_sse;
 mod stdio;
 
-pub(crate) use duplex::Duplex;
+pub(crate) use duplex::{Audience, Duplex};
 pub(crate) use frames::Frames;
 pub(crate) use http::{Head, HttpLink};
 pub(crate) use legacy_sse::open as open_legacy_sse;

@@ -5,6 +5,7 @@ mod pages;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -19,6 +20,9 @@ use crate::inventory::{Inventory, Item, ListKind};
 use crate::server::Status;
 
 pub(crate) use pages::{Page, Pages};
+
+/// For so long after it went away, a server is expected to offer what any may.
+const OFFER_WAIT: Duration = Duration::from_secs(600);
 
 /// What one toolset shows to clients of one era, at one moment.
 #[derive(Debug)]
@@ -63,10 +67,50 @@ pub(crate) struct Route {
 pub(crate) struct Degraded {
     /// The server's short name.
     pub(crate) server: Box<str>,
-    /// One word: `starting`, `down` or `stale`.
-    pub(crate) state: &'static str,
-    /// Whether lists fail because of it.
+    /// What it is.
+    pub(crate) state: Lack,
+    /// Whether lists fail when it is missing.
     pub(crate) required: bool,
+}
+
+/// In which way a server's part is missing or may be old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// The first attempt is under way.
+    Starting,
+    /// It does not speak this era. Only what is required lacks then; others are hidden by design.
+    NotSpoken,
+    /// It is gone, since less than [`OFFER_WAIT`] or more.
+    Down {
+        /// Whether it may still come back with anything.
+        lately: bool,
+    },
+    /// What it offered last is shown.
+    Stale,
+}
+
+impl Lack {
+    /// One word for clients.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::NotSpoken => "notSpoken",
+            Self::Down { .. } => "down",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+impl Degraded {
+    /// Whether lists fail because of it.
+    pub(crate) fn is_missed(&self) -> bool {
+        self.required && self.state != Lack::Stale
+    }
+
+    /// Whether what it offers is unknown but to be expected.
+    fn is_awaited(&self) -> bool {
+        self.is_missed() || matches!(self.state, Lack::Starting | Lack::Down { lately: true })
+    }
 }
 
 impl View {
@@ -86,13 +130,17 @@ impl View {
             several: bindings.len() > 1,
             ..Merge::default()
         };
-        for (at, binding, inventory) in &parts {
-            merge.take(*at, binding, inventory);
+        for (at, (binding, status)) in bindings.iter().zip(&statuses).enumerate() {
+            if let Some(inventory) = status.inventory() {
+                merge.take(at, binding, inventory);
+            } else if let Some(last) = binding.kept.server.last(era) {
+                merge.reserve(at, binding, &last);
+            }
         }
         let degraded = degraded(bindings, &statuses);
-        let waiting = degraded.iter().any(|part| part.state != "stale");
+        let waiting = degraded.iter().any(Degraded::is_awaited);
         let offers = capabilities::Offers::of(
-            parts.iter().map(|(_, _, inventory)| inventory.as_ref()),
+            &parts.iter().map(|(_, _, inventory)| inventory.as_ref()),
             waiting,
         );
         let public = degraded.is_empty() && parts.iter().all(|(_, _, inventory)| inventory.public);
@@ -116,7 +164,7 @@ impl View {
             ],
             capabilities: offers.render(
                 era,
-                parts.iter().map(|(_, _, inventory)| inventory.as_ref()),
+                &parts.iter().map(|(_, _, inventory)| inventory.as_ref()),
             ),
             instructions: instructions
                 .map(str::to_owned)
@@ -206,6 +254,16 @@ struct Merge {
 }
 
 impl Merge {
+    /// Keeps the names of a server that is not there: they do not move to another, and calls say what is the matter.
+    fn reserve(&mut self, at: usize, binding: &Binding, last: &Inventory) {
+        let (listed, told) = (self.lists.each_ref().map(Vec::len), self.problems.len());
+        self.take(at, binding, last);
+        for (list, length) in self.lists.iter_mut().zip(listed) {
+            list.truncate(length);
+        }
+        self.problems.truncate(told);
+    }
+
     fn take(&mut self, at: usize, binding: &Binding, inventory: &Inventory) {
         for kind in [ListKind::Tools, ListKind::Prompts] {
             for item in inventory.list(kind) {
@@ -270,11 +328,14 @@ impl Merge {
 }
 
 fn degraded(bindings: &[Binding], statuses: &[Status]) -> Vec<Degraded> {
-    let state = |status: &Status| match status {
-        Status::Starting => Some("starting"),
-        Status::Down { last: Some(_), .. } => Some("stale"),
-        Status::Down { last: None, .. } => Some("down"),
-        Status::Ready(_) | Status::NotSpoken(_) => None,
+    let state = |status: &Status, required: bool| match status {
+        Status::Starting => Some(Lack::Starting),
+        Status::Down { last: Some(_), .. } => Some(Lack::Stale),
+        Status::Down { since, .. } => Some(Lack::Down {
+            lately: since.elapsed() < OFFER_WAIT,
+        }),
+        Status::NotSpoken(_) => required.then_some(Lack::NotSpoken),
+        Status::Ready(_) => None,
     };
     let parts = bindings.iter().zip(statuses);
     parts
@@ -282,7 +343,7 @@ fn degraded(bindings: &[Binding], statuses: &[Status]) -> Vec<Degraded> {
             let required = binding.kept.server.failure_mode == FailureMode::Required;
             Some(Degraded {
                 server: binding.label.clone(),
-                state: state(status)?,
+                state: state(status, required)?,
                 required,
             })
         })

@@ -148,8 +148,13 @@ impl Message {
         if !depth_allowed(&bytes) {
             return Err(Malformed::Json("nested too deep".to_owned()));
         }
-        let wire: Wire<'_> =
-            serde_json::from_slice(&bytes).map_err(|error| malformed(&bytes, &error))?;
+        let array = bytes.trim_ascii_start().first() == Some(&b'[');
+        let wire: Wire<'_> = match serde_json::from_slice(&bytes) {
+            // The parser would take an array of the members' values for an object.
+            Ok(wire) if !array => wire,
+            Ok(_) => return Err(malformed(&bytes, &serde::de::Error::custom("an array"))),
+            Err(error) => return Err(malformed(&bytes, &error)),
+        };
         let id = wire.id.and_then(|raw| Id::from_raw(raw.get()));
         let wrong = |reason| Malformed::Message {
             reason,

@@ -11,4 +11,4 @@ pub use method::Method;
 pub use names::{NAME_BYTES_MAX, safe_name};
 pub use uri::{own_uri, shown_template, shown_uri};
 pub use version::{Era, Version};
-pub use view::{CallParams, Implementation, Meta, Name, meta_key};
+pub use view::{CallParams, Meta, meta_key};

@@ -176,11 +176,6 @@ pub fn write_event(out: &mut Vec<u8>, name: &str, data: &[u8]) {
     write_data(out, data);
 }
 
-/// Appends the priming event of MCP 2025-11-25: an id with empty data, and how long to wait before a reconnect.
-pub fn write_priming(out: &mut Vec<u8>, id: &str, retry_ms: u64) {
-    out.extend_from_slice(format!("id: {id}\nretry: {retry_ms}\ndata: \n\n").as_bytes());
-}
-
 /// JSON may hold raw line breaks between its tokens; each starts a `data` line of its own.
 fn write_data(out: &mut Vec<u8>, mut data: &[u8]) {
     loop {

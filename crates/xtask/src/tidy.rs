@@ -5,6 +5,7 @@
 
 mod crate_table;
 mod documents;
+mod finding_codes;
 mod module_circles;
 mod sizes;
 mod unfinished;
@@ -63,6 +64,7 @@ fn inspect() -> anyhow::Result<House> {
         &unfinished::traces_of_this_machine(),
     ));
     faults.extend(documents::faults(&files));
+    faults.extend(finding_codes::faults(&files));
     match limits::faults(&manifests) {
         Ok(found) => faults.extend(found),
         Err(error) => faults.push(format!("limits: {error:#}")),

@@ -99,6 +99,7 @@ async fn connect(set: ResourceSet) -> Vec<Finding> {
     while !gateway.report().settled && Instant::now() < end {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+    gateway.refresh();
     let report = gateway.report();
     gateway.close().await;
     report_findings(&report)

@@ -51,9 +51,14 @@ async fn a_server_that_crashes_is_restarted_and_clients_hear_of_what_changed() {
         .await
         .unwrap();
     assert_eq!(error["error"]["code"], -32603, "{error}");
-    let event = stream.event().await.unwrap().unwrap();
-    assert_eq!(event.json()["method"], "notifications/tools/list_changed");
-    assert_eq!(listed().await, ["run2"]);
+    // An earlier notice may tell of the server's start.
+    loop {
+        let event = stream.event().await.unwrap().unwrap();
+        assert_eq!(event.json()["method"], "notifications/tools/list_changed");
+        if listed().await == ["run2"] {
+            break;
+        }
+    }
     let answer = up
         .legacy(&session, "tools/call", r#"{"name":"run2"}"#)
         .send()
@@ -120,8 +125,7 @@ async fn nothing_outlives_a_killed_marque() {
         &folder.program("time", "marque, sample, time"),
     ]);
     let mut up = Up::start(&folder, &[]);
-    up.says(|line| line.contains("tools from")).await;
-    up.session().await;
+    up.says(|line| line.starts_with("http")).await;
     until("the grandchildren", || folder.processes().len() >= 8).await;
     up.signal(Signal::KILL);
     assert_eq!(up.ended().await, None);

@@ -111,7 +111,7 @@ pub(super) fn framed(reply: Reply, accepts: Accepts) -> Response<Body> {
         reply if !accepts.json => event_stream(reply.messages()),
         Reply::Message(status, bytes) => json(status, Body::full(bytes)),
         Reply::Parts(parts) => json(StatusCode::OK, Body::stream(stream::iter(parts.map(Ok)))),
-        Reply::Large(pieces) => json(StatusCode::OK, Body::Stream(pieces)),
+        Reply::Large(pieces, _) => json(StatusCode::OK, Body::Stream(pieces)),
     }
 }
 

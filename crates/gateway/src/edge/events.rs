@@ -1,5 +1,6 @@
 //! Replies as event streams.
 
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use transport::body::{Body, BodyError};
 
 use crate::reply::Messages;
+use crate::session::{Heard, Session};
 use crate::table::Epochs;
 
 /// A comment is sent when nothing else was for this long.
@@ -38,16 +40,18 @@ pub(super) fn encoded(messages: Messages) -> impl Stream<Item = Result<Bytes, Bo
 
 /// What a legacy client hears outside its own requests: its session's messages, and changes of lists.
 pub(super) fn session_messages(
-    outbox: mpsc::Receiver<Bytes>,
-    changes: watch::Receiver<Epochs>,
+    session: &Session,
+    mut changes: watch::Receiver<Epochs>,
     closing: watch::Receiver<bool>,
-) -> impl Stream<Item = Bytes> + Send {
-    let seen = *changes.borrow();
+) -> impl Stream<Item = Bytes> + Send + use<> {
+    // What changed while no stream was open is said first.
+    changes.mark_changed();
     let state = SessionStream {
-        outbox,
+        outbox: session.open_stream(),
         changes,
         closing,
-        seen,
+        heard: session.heard.clone(),
+        told: None,
         ready: Vec::new(),
     };
     stream::unfold(state, SessionStream::next)
@@ -57,7 +61,10 @@ struct SessionStream {
     outbox: mpsc::Receiver<Bytes>,
     changes: watch::Receiver<Epochs>,
     closing: watch::Receiver<bool>,
-    seen: Epochs,
+    /// Outlives the stream; the stream must not hold the session itself.
+    heard: Arc<Heard>,
+    /// What the client has heard once it has taken all that is ready.
+    told: Option<Epochs>,
     ready: Vec<Bytes>,
 }
 
@@ -67,10 +74,15 @@ impl SessionStream {
             if let Some(message) = self.ready.pop() {
                 return Some((message, self));
             }
+            if let Some(told) = self.told.take() {
+                *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = told;
+            }
             let message = tokio::select! {
+                biased;
+                () = crate::gateway::closed(&mut self.closing) => return None,
+                // A stream in whose place another was opened must not take its changes.
                 message = self.outbox.recv() => Some(message?),
                 changed = self.changes.changed() => { changed.ok()?; None }
-                () = crate::gateway::closed(&mut self.closing) => return None,
             };
             match message {
                 Some(message) => return Some((message, self)),
@@ -81,7 +93,8 @@ impl SessionStream {
 
     fn note(&mut self) {
         let now = *self.changes.borrow_and_update();
-        let before = std::mem::replace(&mut self.seen, now);
+        let before = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        self.told = Some(now);
         let lists = [
             (
                 now.tools != before.tools,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
@@ -86,7 +87,7 @@ async fn route(
         Method::POST => post(doors, toolset, request).await,
         Method::GET => get(doors, toolset, &request),
         Method::DELETE => delete(doors, &toolset, request.headers()).await,
-        Method::OPTIONS => Ok(preflight()),
+        Method::OPTIONS => Ok(preflight(request.headers())),
         _ => Err(Refused(
             Refusal::HttpMethod("POST, GET and DELETE"),
             Era::Legacy,
@@ -96,7 +97,7 @@ async fn route(
 }
 
 fn ready(doors: &Doors) -> Response<Body> {
-    let ready = doors.gateway.report().ready;
+    let ready = doors.gateway.is_ready();
     let status = if ready {
         StatusCode::OK
     } else {
@@ -108,16 +109,17 @@ fn ready(doors: &Doors) -> Response<Body> {
     )
 }
 
-fn preflight() -> Response<Body> {
+/// The origin was checked; which headers it may send is decided by the checks of the request itself.
+fn preflight(asked: &HeaderMap) -> Response<Body> {
     let mut response = respond(StatusCode::NO_CONTENT, Body::empty());
     let headers = response.headers_mut();
     headers.insert(
         ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, POST, DELETE"),
     );
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(
-        "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name",
-    ));
+    if let Some(names) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
 }
@@ -149,6 +151,9 @@ async fn post(
     })?;
     let era = request::era(&message, version);
     let id = message.id().cloned();
+    if !accepts.events && &*message.method == protocol::mcp::Method::Listen.as_str() {
+        return Err(Refused(Refusal::Accept, era, id));
+    }
     let outcome = match era {
         Era::Modern => modern(doors, toolset, &parts.headers, message).await,
         Era::Legacy => legacy(doors, toolset, &parts.headers, message).await,
@@ -169,7 +174,7 @@ async fn modern(
     request::check_modern(&message, &parts, headers)?;
     match message.shape {
         Shape::Request(_) => {
-            let mirrored = request::mirrored(headers)?;
+            let mirrored = Some(request::mirrored(headers)?);
             let inbound = Inbound {
                 toolset,
                 caller: Caller::Anonymous,
@@ -194,8 +199,10 @@ async fn legacy(
     headers: &HeaderMap,
     message: Message,
 ) -> Result<Reply, Refusal> {
-    check_legacy_version(headers)?;
     let opens = &*message.method == protocol::mcp::Method::Initialize.as_str();
+    if !opens {
+        check_legacy_version(headers)?;
+    }
     let standing = if opens {
         Standing::Opening
     } else {
@@ -213,7 +220,7 @@ async fn legacy(
         parts: Parts::read(&message)?,
         message,
         standing,
-        mirrored: Vec::new(),
+        mirrored: None,
     };
     call(&doors.gateway, inbound).await
 }
@@ -294,7 +301,7 @@ async fn one_of_batch(
         parts: Parts::read(&message)?,
         message,
         standing: Standing::Legacy(session.clone()),
-        mirrored: Vec::new(),
+        mirrored: None,
     };
     call(&doors.gateway, inbound).await
 }
@@ -315,9 +322,8 @@ fn get(
         return Ok(legacy_sse::open(doors, &toolset));
     }
     let session = session(doors, &toolset, request.headers()).map_err(early)?;
-    let outbox = session.open_stream();
     let changes = toolset.changes.subscribe(Era::Legacy);
-    let messages = events::session_messages(outbox, changes, doors.gateway.closing());
+    let messages = events::session_messages(&session, changes, doors.gateway.closing());
     Ok(event_stream(Box::pin(messages)))
 }
 

@@ -17,6 +17,7 @@ use transport::inbound::Incoming;
 use super::answer::{Refused, event_stream, read, respond};
 use super::line::Line;
 use super::{Doors, events};
+use crate::gateway::closed;
 use crate::refuse::Refusal;
 use crate::table::{Table, Toolset};
 
@@ -69,7 +70,7 @@ pub(super) async fn answer(
 
 /// Opens a stream; its first event says where to post.
 pub(super) fn open(doors: &Arc<Doors>, toolset: &Toolset) -> Response<Body> {
-    let (sender, mut out) = mpsc::channel::<Bytes>(OUT_MAX);
+    let (sender, out) = mpsc::channel::<Bytes>(OUT_MAX);
     let line = Line::new(doors.gateway.clone(), toolset.path.clone(), sender);
     let Some(key) = doors.lines.add(line.clone()) else {
         return respond(
@@ -88,9 +89,13 @@ pub(super) fn open(doors: &Arc<Doors>, toolset: &Toolset) -> Response<Body> {
         key,
         line,
     };
-    let messages = stream::poll_fn(move |ctx| {
-        let _held = &open;
-        out.poll_recv(ctx)
+    let state = (out, open, doors.gateway.closing());
+    let messages = stream::unfold(state, |(mut out, open, mut closing)| async move {
+        let message = tokio::select! {
+            message = out.recv() => message?,
+            () = closed(&mut closing) => return None,
+        };
+        Some((message, (out, open, closing)))
     });
     let first = stream::once(std::future::ready(Ok::<_, BodyError>(Bytes::from(
         endpoint,

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use protocol::json_rpc::{self, Id, Message, Shape};
-use protocol::mcp::Era;
+use protocol::mcp::{Era, Version};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -23,6 +24,8 @@ use crate::table::Toolset;
 
 /// Requests of one line under way at once.
 const CALLS_MAX: usize = 256;
+/// How long streams may take to say goodbye.
+const GOODBYE_WAIT: Duration = Duration::from_millis(200);
 
 /// One client on one line. Its calls end with it.
 #[derive(Debug)]
@@ -37,7 +40,10 @@ pub(super) struct Line {
 
 #[derive(Debug, Default)]
 struct Tasks {
-    set: JoinSet<()>,
+    /// Requests that end with an answer.
+    calls: JoinSet<()>,
+    /// What goes on until somebody ends it: listen requests, and what the session hears.
+    streams: JoinSet<()>,
     /// Modern requests, which are cancelled by id.
     modern: HashMap<Id, AbortHandle>,
 }
@@ -60,6 +66,11 @@ impl Line {
     /// Takes one text of the client: a message or, in 2025-03-26, a batch.
     pub(super) async fn take(self: &Arc<Self>, bytes: Bytes) {
         match json_rpc::batch(&bytes) {
+            Some(Ok(_)) if !self.takes_batches() => {
+                let reason = "batches are not part of this protocol version";
+                let malformed = json_rpc::Malformed::Message { reason, id: None };
+                self.refuse(&malformed.into(), Era::Legacy, None).await;
+            }
             Some(Ok(batch)) => {
                 for message in batch {
                     self.take_one(message).await;
@@ -68,6 +79,12 @@ impl Line {
             Some(Err(malformed)) => self.refuse(&malformed.into(), Era::Legacy, None).await,
             None => self.take_one(bytes).await,
         }
+    }
+
+    fn takes_batches(&self) -> bool {
+        self.session
+            .get()
+            .is_some_and(|session| session.version <= Version::V2025_03_26)
     }
 
     async fn take_one(self: &Arc<Self>, bytes: Bytes) {
@@ -131,18 +148,25 @@ impl Line {
             parts: Parts::read(&message)?,
             message,
             standing,
-            mirrored: Vec::new(),
+            mirrored: None,
         };
         let line = self.clone();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while tasks.set.try_join_next().is_some() {}
+        while tasks.calls.try_join_next().is_some() {}
+        while tasks.streams.try_join_next().is_some() {}
         tasks.modern.retain(|_, handle| !handle.is_finished());
-        if tasks.set.len() >= CALLS_MAX {
+        if tasks.calls.len() + tasks.streams.len() >= CALLS_MAX {
             return Err(Refusal::Params(
                 format!("{CALLS_MAX} requests are open already").into(),
             ));
         }
-        let handle = tasks.set.spawn(async move { line.run(inbound).await });
+        let listens = &*inbound.message.method == protocol::mcp::Method::Listen.as_str();
+        let set = if listens {
+            &mut tasks.streams
+        } else {
+            &mut tasks.calls
+        };
+        let handle = set.spawn(async move { line.run(inbound).await });
         if let (true, Some(id)) = (modern, id) {
             tasks.modern.insert(id, handle);
         }
@@ -175,11 +199,11 @@ impl Line {
         }
         let Ok(toolset) = self.toolset() else { return };
         let changes = toolset.changes.subscribe(Era::Legacy);
-        let messages =
-            events::session_messages(session.open_stream(), changes, self.gateway.closing());
+        let messages = events::session_messages(session, changes, self.gateway.closing());
+        session.put_on_line();
         let out = self.out.clone();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.set.spawn(async move {
+        tasks.streams.spawn(async move {
             let mut messages = Box::pin(messages);
             while let Some(message) = messages.next().await {
                 if out.send(message).await.is_err() {
@@ -219,8 +243,34 @@ impl Line {
             .ok_or(Refusal::NoSuchEndpoint)
     }
 
-    /// Ends the session behind the line.
+    /// Lets calls finish, at most until `limit`, and streams say goodbye; nothing new may come in meanwhile.
+    pub(super) async fn finish(&self, limit: Duration) {
+        let (mut calls, mut streams) = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            (
+                std::mem::take(&mut tasks.calls),
+                std::mem::take(&mut tasks.streams),
+            )
+        };
+        let ends = async { while calls.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, ends).await.is_err() {
+            tracing::warn!("some calls did not finish in time");
+        }
+        drop(
+            tokio::time::timeout(GOODBYE_WAIT, async {
+                while streams.join_next().await.is_some() {}
+            })
+            .await,
+        );
+    }
+
+    /// Ends what is under way and the session behind the line.
     pub(super) async fn end(&self) {
+        {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.calls.abort_all();
+            tasks.streams.abort_all();
+        }
         if let Some(session) = self.session.get() {
             self.gateway.end(session).await;
         }

@@ -1,6 +1,7 @@
 //! One client on standard input and output, as desktop hosts start servers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{
@@ -16,7 +17,10 @@ const LINE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Messages waiting to be written.
 const OUT_MAX: usize = 256;
 
-/// Serves one toolset to one client until its input ends.
+/// How long calls may take to finish once the input has ended.
+const FINISH_WAIT: Duration = Duration::from_secs(10);
+
+/// Serves one toolset to one client until its input ends; calls under way may finish.
 ///
 /// # Errors
 /// When reading or writing fails, or a line is longer than 8 MiB.
@@ -24,34 +28,72 @@ pub async fn serve_stdio(
     gateway: Arc<Gateway>,
     path: &str,
     input: impl AsyncRead + Unpin + Send,
-    mut output: impl AsyncWrite + Unpin + Send,
+    output: impl AsyncWrite + Unpin + Send,
 ) -> std::io::Result<()> {
-    let (sender, mut out) = mpsc::channel::<Bytes>(OUT_MAX);
+    serve_stdio_until(
+        gateway,
+        path,
+        input,
+        output,
+        std::future::pending(),
+        FINISH_WAIT,
+    )
+    .await
+}
+
+/// As [`serve_stdio`], or until `stop`; calls may then take up to `limit` to finish.
+///
+/// # Errors
+/// As [`serve_stdio`].
+pub async fn serve_stdio_until(
+    gateway: Arc<Gateway>,
+    path: &str,
+    input: impl AsyncRead + Unpin + Send,
+    output: impl AsyncWrite + Unpin + Send,
+    stop: impl Future<Output = ()> + Send,
+    limit: Duration,
+) -> std::io::Result<()> {
+    let (sender, out) = mpsc::channel::<Bytes>(OUT_MAX);
     let line = Line::new(gateway, path.into(), sender);
+    // Reading and writing go on side by side: a client that reads slowly holds up nobody but itself.
+    let writing = write_all(output, out);
+    let reading = async move {
+        let outcome = tokio::select! {
+            outcome = read_all(&line, input) => outcome,
+            () = stop => Ok(()),
+        };
+        line.finish(limit).await;
+        line.end().await;
+        outcome
+    };
+    tokio::pin!(reading, writing);
+    tokio::select! {
+        // The line is gone with `reading`; what is queued is still written.
+        outcome = &mut reading => writing.await.and(outcome),
+        written = &mut writing => written,
+    }
+}
+
+async fn read_all(line: &Arc<Line>, input: impl AsyncRead + Unpin + Send) -> std::io::Result<()> {
     let mut input = BufReader::new(input);
     let mut text = Vec::new();
-    let outcome = loop {
-        tokio::select! {
-            message = out.recv() => {
-                let Some(message) = message else { break Ok(()) };
-                if let Err(error) = write(&mut output, message).await {
-                    break Err(error);
-                }
-            }
-            read = read_line(&mut input, &mut text) => match read {
-                Ok(false) => break Ok(()),
-                Ok(true) => {
-                    let bytes = Bytes::from(std::mem::take(&mut text));
-                    if !bytes.trim_ascii().is_empty() {
-                        line.take(bytes).await;
-                    }
-                }
-                Err(error) => break Err(error),
-            },
+    while read_line(&mut input, &mut text).await? {
+        let bytes = Bytes::from(std::mem::take(&mut text));
+        if !bytes.trim_ascii().is_empty() {
+            line.take(bytes).await;
         }
-    };
-    line.end().await;
-    outcome
+    }
+    Ok(())
+}
+
+async fn write_all(
+    mut output: impl AsyncWrite + Unpin + Send,
+    mut out: mpsc::Receiver<Bytes>,
+) -> std::io::Result<()> {
+    while let Some(message) = out.recv().await {
+        write(&mut output, message).await?;
+    }
+    Ok(())
 }
 
 /// Reads on into `text`; says whether a line came. What was read stays in `text` when the future is dropped.

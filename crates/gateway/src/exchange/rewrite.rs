@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use protocol::json::Step::{Each, Key};
 use protocol::json::{Rules, Step, StreamEditor, quote, string};
-use protocol::json_rpc::Message;
+use protocol::json_rpc::{Id, Message};
 use protocol::mcp::shown_uri;
 
 const ID: u8 = 0;
@@ -14,6 +14,7 @@ const TASK: u8 = 2;
 const ASKS: u8 = 3;
 const TOKEN: u8 = 4;
 const METHOD_ASKS: u8 = 5;
+const METHOD: u8 = 6;
 
 /// What changes in the messages of one call.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub(crate) struct Rewrite {
 }
 
 /// The paths of URIs in results and errors (`mcp-requirements` §2.1: read, tool and prompt results, links, apps).
-const URIS: [&[Step]; 9] = [
+const URIS: [&[Step]; 12] = [
     &[Key("result"), Key("content"), Each, Key("uri")],
     &[
         Key("result"),
@@ -59,6 +60,27 @@ const URIS: [&[Step]; 9] = [
         Each,
         Key("uri"),
     ],
+    &[
+        Key("result"),
+        Key("result"),
+        Key("content"),
+        Each,
+        Key("resource"),
+        Key("uri"),
+    ],
+    &[
+        Key("result"),
+        Key("result"),
+        Key("_meta"),
+        Key("ui"),
+        Key("resourceUri"),
+    ],
+    &[
+        Key("result"),
+        Key("result"),
+        Key("_meta"),
+        Key("ui/resourceUri"),
+    ],
     &[Key("error"), Key("data"), Key("uri")],
 ];
 const TASK_ID: [Step; 2] = [Key("result"), Key("taskId")];
@@ -70,10 +92,16 @@ const INPUT_MESSAGE: [Step; 5] = [
     Key("message"),
 ];
 
-static PLAIN: LazyLock<Rules> = LazyLock::new(|| Rules::builder().path(&[Key("id")], ID).build());
+static PLAIN: LazyLock<Rules> = LazyLock::new(|| {
+    Rules::builder()
+        .path(&[Key("id")], ID)
+        .path(&[Key("method")], METHOD)
+        .build()
+});
 static LABELLED: LazyLock<Rules> = LazyLock::new(|| {
     let builder = Rules::builder()
         .path(&[Key("id")], ID)
+        .path(&[Key("method")], METHOD)
         .path(&TASK_ID, TASK)
         .path(&INPUT_MESSAGE, ASKS);
     URIS.iter()
@@ -100,6 +128,18 @@ impl Rewrite {
             &LABELLED
         } else {
             &PLAIN
+        }
+    }
+
+    /// A checked answer as the client gets it.
+    ///
+    /// # Errors
+    /// As [`Self::whole`].
+    pub(crate) fn answer(&self, message: &Message, number: u64, id: &Id) -> Result<Bytes, String> {
+        // With nothing but the id to change, its place is known already.
+        match (&self.label, message.id_span()) {
+            (None, Some(span)) => Ok(applied(&message.bytes, vec![(span, id.raw().to_vec())])),
+            (Some(_), _) | (None, None) => self.whole(&message.bytes, Some((number, id.raw()))),
         }
     }
 
@@ -137,6 +177,11 @@ impl Rewrite {
                 *foreign |= *seen || raw != number.to_string().as_bytes();
                 *seen = true;
                 Some(id.to_vec())
+            }
+            (METHOD, _) => {
+                // What has a method asks; it cannot be an answer.
+                *foreign |= ids.is_some();
+                None
             }
             (URI, Some(label)) => {
                 let uri = string(std::str::from_utf8(raw).ok()?)?;

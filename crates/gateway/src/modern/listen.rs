@@ -1,17 +1,17 @@
 //! `subscriptions/listen`: one stream of change notices to a client, from as many servers as it concerns.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use futures_util::stream;
-use protocol::json::{elements, members, quote, set_member, string};
-use protocol::json_rpc::{self, Id, Message};
+use futures_util::{future, stream};
+use protocol::json::{elements, members, quote, string};
+use protocol::json_rpc::{self, Id};
 use protocol::mcp::Era;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::conversation::{Conversation, Outgoing, modern_params};
+use super::follow::{Wanted, follow, open};
 use crate::gateway::Gateway;
 use crate::list;
 use crate::refuse::Refusal;
@@ -19,24 +19,24 @@ use crate::reply::Reply;
 use crate::request::Inbound;
 use crate::server::Server;
 use crate::table::Epochs;
-use crate::upstream::{Answer, Frames};
 
 /// Resources one stream may follow.
 const RESOURCES_MAX: usize = 1000;
 /// Notices waiting to be read by the client.
 const NOTICES_MAX: usize = 64;
-/// How long to wait before a server's broken stream is opened again.
-const REOPEN_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+/// The message that says what is honored.
+pub(super) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
+/// What somebody wants to hear of.
 #[derive(Debug, Default)]
-struct Filter {
+pub(super) struct Filter {
     tools: bool,
     prompts: bool,
     resources: bool,
-    /// Shown URIs.
-    uris: Vec<String>,
-    /// Shown task ids.
-    tasks: Vec<String>,
+    /// URIs of resources.
+    pub(super) uris: Vec<String>,
+    /// Ids of tasks.
+    pub(super) tasks: Vec<String>,
 }
 
 /// Opens the stream. Its first message says what is honored; nothing comes before it.
@@ -57,26 +57,30 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
         ..Filter::default()
     };
     let (notices, incoming) = mpsc::channel(NOTICES_MAX);
-    let mut tasks = JoinSet::new();
-    for (binding, wanted) in by_server(&inbound, &asked) {
-        let binding = &inbound.toolset.bindings[binding];
-        let Some(frames) = open(&binding.kept.server, &wanted).await else {
-            continue;
+    let (mut tasks, mut followed) = (JoinSet::new(), Vec::new());
+    let opening = by_server(&inbound, &asked)
+        .into_iter()
+        .map(async |(binding, wanted)| {
+            let binding = &inbound.toolset.bindings[binding];
+            Some((binding, open(&binding.kept.server, &wanted).await?))
+        });
+    for (binding, opened) in future::join_all(opening).await.into_iter().flatten() {
+        let shown = |pairs: &[(String, String)]| -> Vec<String> {
+            pairs.iter().map(|(shown, _)| shown.clone()).collect()
         };
-        honored
-            .uris
-            .extend(wanted.uris.iter().map(|(shown, _)| shown.clone()));
-        honored
-            .tasks
-            .extend(wanted.tasks.iter().map(|(shown, _)| shown.clone()));
+        honored.uris.extend(shown(&opened.wanted.uris));
+        honored.tasks.extend(shown(&opened.wanted.tasks));
+        followed.push((binding.label.clone(), Arc::downgrade(&binding.kept.server)));
         tasks.spawn(follow(
             binding.kept.server.clone(),
-            wanted,
-            frames,
+            opened,
             id.clone(),
             notices.clone(),
         ));
     }
+    let mut applied = gateway.applied();
+    // There may be a new table since this request came in.
+    applied.mark_changed();
     let changes = inbound.toolset.changes.subscribe(Era::Modern);
     let seen = *changes.borrow();
     let stream = Listening {
@@ -84,8 +88,15 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
         changes,
         incoming,
         _notices: notices,
-        _tasks: tasks,
+        tasks,
         closing: gateway.closing(),
+        table: Served {
+            gateway: Arc::downgrade(gateway),
+            path: inbound.toolset.path.clone(),
+            toolset: inbound.toolset.name.clone(),
+            followed,
+        },
+        applied,
         ready: vec![acknowledged(&id, &honored)],
         filter: honored,
         id,
@@ -97,7 +108,8 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
     ))))
 }
 
-fn filter(params: &str) -> Result<Filter, Refusal> {
+/// Reads `params.notifications`.
+pub(super) fn filter(params: &str) -> Result<Filter, Refusal> {
     let wrong = |reason: &'static str| Refusal::Params(reason.into());
     let found = members(params).map_err(|_| wrong("`params` must be an object"))?;
     let asked = found.iter().find(|member| member.key == "notifications");
@@ -132,13 +144,6 @@ fn texts(array: &str) -> Result<Vec<String>, Refusal> {
         .into_iter()
         .map(|item| text(item).ok_or(Refusal::Params("only text names a resource or task".into())))
         .collect()
-}
-
-/// What one server is asked for: shown names beside its own.
-#[derive(Debug, Default)]
-struct Wanted {
-    uris: Vec<(String, String)>,
-    tasks: Vec<(String, String)>,
 }
 
 fn by_server(inbound: &Inbound, asked: &Filter) -> BTreeMap<usize, Wanted> {
@@ -178,112 +183,6 @@ fn by_server(inbound: &Inbound, asked: &Filter) -> BTreeMap<usize, Wanted> {
     servers
 }
 
-/// Opens a server's own stream for what is wanted of it.
-async fn open(server: &Arc<Server>, wanted: &Wanted) -> Option<Frames> {
-    let conversation: Arc<Conversation> = server.shared(Era::Modern).ok()?;
-    let own = |pairs: &[(String, String)]| {
-        pairs
-            .iter()
-            .map(|(_, own)| quote(own))
-            .collect::<Vec<_>>()
-            .join(",")
-    };
-    let mut filter = Vec::new();
-    if !wanted.uris.is_empty() {
-        filter.push(format!("\"resourceSubscriptions\":[{}]", own(&wanted.uris)));
-    }
-    if !wanted.tasks.is_empty() {
-        filter.push(format!("\"taskIds\":[{}]", own(&wanted.tasks)));
-    }
-    let mut params = modern_params(&format!("{{\"notifications\":{{{}}}}}", filter.join(",")));
-    if !wanted.tasks.is_empty() {
-        params = params.replace(
-            "\"io.modelcontextprotocol/clientCapabilities\":{}",
-            "\"io.modelcontextprotocol/clientCapabilities\":{\"extensions\":{\"io.modelcontextprotocol/tasks\":{}}}",
-        );
-    }
-    let id = conversation.next_id();
-    let message = json_rpc::request(&Id::number(id), "subscriptions/listen", &params);
-    let outgoing = Outgoing {
-        id,
-        message,
-        method: "subscriptions/listen",
-        name: None,
-        params: Vec::new(),
-    };
-    match conversation.call(outgoing).await {
-        Ok(Answer::Frames(frames)) => Some(frames),
-        Ok(Answer::Json(_) | Answer::Accepted | Answer::Failed { .. }) | Err(_) => None,
-    }
-}
-
-/// Passes on a server's notices; a broken stream is opened again, and what may have been missed is said once.
-async fn follow(
-    server: Arc<Server>,
-    wanted: Wanted,
-    mut frames: Frames,
-    id: Id,
-    notices: mpsc::Sender<Bytes>,
-) {
-    loop {
-        while let Some(Ok(frame)) = frames.next().await {
-            let Ok(message) = Message::parse(frame) else {
-                continue;
-            };
-            if let Some(notice) = notice(&message, &wanted, &id)
-                && notices.send(notice).await.is_err()
-            {
-                return;
-            }
-        }
-        frames = loop {
-            tokio::time::sleep(REOPEN_WAIT).await;
-            if notices.is_closed() {
-                return;
-            }
-            if let Some(frames) = open(&server, &wanted).await {
-                break frames;
-            }
-        };
-        for (shown, _) in &wanted.uris {
-            let params = format!("{{\"uri\":{},{}}}", quote(shown), tag(&id));
-            if notices
-                .send(json_rpc::notification(
-                    "notifications/resources/updated",
-                    &params,
-                ))
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
-    }
-}
-
-/// A server's notice with the client's names and the client's listen id.
-fn notice(message: &Message, wanted: &Wanted, id: &Id) -> Option<Bytes> {
-    let (key, pairs) = match &*message.method {
-        "notifications/resources/updated" => ("uri", &wanted.uris),
-        "notifications/tasks" => ("taskId", &wanted.tasks),
-        _ => return None,
-    };
-    let found = members(message.body()).ok()?;
-    let own = string(found.iter().find(|member| member.key == key)?.value)?;
-    let (shown, _) = pairs.iter().find(|(_, known)| **known == *own)?;
-    let meta = found
-        .iter()
-        .find(|member| member.key == "_meta")
-        .map_or("{}", |member| member.value);
-    let raw_id = String::from_utf8_lossy(id.raw());
-    let meta = set_member(meta, protocol::mcp::meta_key::SUBSCRIPTION_ID, &raw_id)?;
-    let params = set_member(message.body(), key, &quote(shown))?;
-    Some(json_rpc::notification(
-        &message.method,
-        &set_member(&params, "_meta", &meta)?,
-    ))
-}
-
 /// One open stream.
 struct Listening {
     id: Id,
@@ -292,14 +191,46 @@ struct Listening {
     seen: Epochs,
     incoming: mpsc::Receiver<Bytes>,
     _notices: mpsc::Sender<Bytes>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
     closing: watch::Receiver<bool>,
+    table: Served,
+    applied: watch::Receiver<u64>,
     ready: Vec<Bytes>,
     over: bool,
 }
 
+/// What a stream was opened on.
+struct Served {
+    gateway: Weak<Gateway>,
+    path: Box<str>,
+    toolset: Arc<str>,
+    /// The servers that are followed, under their short names.
+    followed: Vec<(Box<str>, Weak<Server>)>,
+}
+
+impl Served {
+    /// Whether all of it is still there, unchanged.
+    fn is_current(&self) -> bool {
+        let Some(gateway) = self.gateway.upgrade() else {
+            return false;
+        };
+        let table = gateway.table();
+        let Some(toolset) = table.paths.get(&self.path) else {
+            return false;
+        };
+        let is_bound = |(label, server): &(Box<str>, Weak<Server>)| {
+            let bindings = &mut toolset.bindings.iter();
+            bindings.any(|binding| {
+                binding.label == *label && Arc::as_ptr(&binding.kept.server) == server.as_ptr()
+            })
+        };
+        toolset.name == self.toolset && self.followed.iter().all(is_bound)
+    }
+}
+
 enum Wake {
     Over,
+    Applied,
     Changed,
     Notice(Option<Bytes>),
 }
@@ -316,19 +247,26 @@ impl Listening {
             let wake = tokio::select! {
                 biased;
                 () = crate::gateway::closed(&mut self.closing) => Wake::Over,
+                applied = self.applied.changed() => if applied.is_ok() { Wake::Applied } else { Wake::Over },
                 changed = self.changes.changed() => if changed.is_ok() { Wake::Changed } else { Wake::Over },
                 notice = self.incoming.recv() => Wake::Notice(notice),
             };
             match wake {
                 Wake::Changed => self.changed(),
                 Wake::Notice(notice) => self.ready.extend(notice),
-                Wake::Over => {
-                    // "Graceful Closure": the answer to the listen request ends the stream.
-                    self.over = true;
-                    self.ready.push(ended(&self.id));
-                }
+                // The client opens another, and learns from its acknowledgement what there is now.
+                Wake::Applied if self.table.is_current() => {}
+                Wake::Applied | Wake::Over => self.end(),
             }
         }
+    }
+
+    /// "Graceful Closure": the answer to the listen request ends the stream.
+    fn end(&mut self) {
+        self.over = true;
+        // Servers that were replaced must not live on for a client that is slow to read this.
+        self.tasks.abort_all();
+        self.ready.push(ended(&self.id));
     }
 
     fn changed(&mut self) {
@@ -388,7 +326,7 @@ fn acknowledged(id: &Id, honored: &Filter) -> Bytes {
             }),
     );
     let params = format!("{{{},\"notifications\":{{{}}}}}", tag(id), filter.join(","));
-    json_rpc::notification("notifications/subscriptions/acknowledged", &params)
+    json_rpc::notification(ACKNOWLEDGED, &params)
 }
 
 fn ended(id: &Id) -> Bytes {
@@ -399,7 +337,7 @@ fn ended(id: &Id) -> Bytes {
 }
 
 /// `_meta` that names the listen request.
-fn tag(id: &Id) -> String {
+pub(super) fn tag(id: &Id) -> String {
     let key = protocol::mcp::meta_key::SUBSCRIPTION_ID;
     format!(
         "\"_meta\":{{\"{key}\":{}}}",

@@ -1,33 +1,31 @@
 //! Keeps one server in one era: finds out whether it speaks it, reads its lists, follows its changes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::json_rpc::{self, Id, Message, Shape, code};
 use protocol::mcp::{Era, Version};
 use resources::ProtocolPin;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Server, Status, UNCORRELATED_MAX};
+use super::pace::{Backoff, Pace, jittered};
+use super::{Done, Server, Status, UNCORRELATED_MAX};
 use crate::conversation::{Conversation, Hello, Outgoing, Way, own_info};
-use crate::failure::UpstreamFailure;
+use crate::failure::{UpstreamFailure, shown};
 use crate::inventory::Inventory;
-use crate::upstream::{Answer, Frames};
+use crate::upstream::{Answer, Audience, Frames};
 
-/// The first wait after a failure; each further failure doubles it.
-const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-/// The longest wait after a failure.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// How long "does not speak this era" is believed (`mcp-requirements` calls for ageing legacy verdicts).
 const VERDICT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How often lists are read again when the server announces no changes and names no time.
 const POLL: Duration = Duration::from_secs(300);
-/// The shortest time between two reads of the lists.
+/// How soon lists are read again when the server could not give all of them.
+const POLL_UNREAD: Duration = Duration::from_secs(30);
+/// The shortest time between two reads of the lists, whatever time the server names.
 const POLL_MIN: Duration = Duration::from_secs(1);
-/// Changes within this time are read together.
-const SETTLE: Duration = Duration::from_millis(50);
 /// How long the stream of changes may take to open.
 const STREAM_WAIT: Duration = Duration::from_secs(2);
 /// How long what a dead server offered stays listed.
@@ -42,41 +40,65 @@ pub(super) async fn keep(server: Arc<Server>, era: Era) {
         );
         return;
     };
-    let mut backoff = BACKOFF_FIRST;
+    visit_again_and_again(&server, era, version).await
+}
+
+async fn visit_again_and_again(server: &Server, era: Era, version: Version) -> ! {
+    let mut backoff = Backoff::default();
+    // From here on no wish for a look is lost: each is a number, and this one has seen all up to now.
+    let mut wanted = server.looks(era).wanted.subscribe();
     loop {
         let opened = Instant::now();
-        let failure = match server.visit(era, version).await {
+        let other_speaks = matches!(server.status(other(era)), Status::Ready(_));
+        let failure = match server.visit(era, version, &mut wanted).await {
             Ok(()) => UpstreamFailure::NoAnswer {
                 server: server.name.clone(),
                 reason: "the connection has ended".to_owned(),
             },
             Err(failure) => failure,
         };
-        if let UpstreamFailure::OtherEra { reason, .. } = &failure {
+        if let UpstreamFailure::OtherEra { reason, .. } = &failure
+            && !server.may_come_back(era)
+        {
             server.set(era, Status::NotSpoken(reason.as_str().into()));
-            if !server.seems_mute() {
-                server.wait(VERDICT_AGE_MAX).await;
+            if other_speaks || !server.was_mute(era) {
+                backoff = Backoff::default();
+                wait(VERDICT_AGE_MAX, &mut wanted).await;
                 continue;
             }
-            // Something else answers in its place, for instance an ingress while the server is rolled out.
-            if server.wait(backoff).await {
-                server.look_again();
+            // Something else answered in its place, for instance an ingress while the server was rolled out.
+            if wait(backoff.next(), &mut wanted).await {
+                server.looks(other(era)).ask();
             }
-            backoff = (backoff * 2).min(BACKOFF_MAX);
             continue;
         }
         server.set_down(era, &failure);
-        if opened.elapsed() > BACKOFF_MAX {
-            backoff = BACKOFF_FIRST;
-        }
-        server.wait(backoff).await;
-        backoff = (backoff * 2).min(BACKOFF_MAX);
+        backoff.after(opened.elapsed());
+        wait(backoff.next(), &mut wanted).await;
     }
+}
+
+const fn other(era: Era) -> Era {
+    match era {
+        Era::Modern => Era::Legacy,
+        Era::Legacy => Era::Modern,
+    }
+}
+
+/// Waits, unless somebody wants the server looked at now; says whether the time is over.
+async fn wait(time: Duration, wanted: &mut watch::Receiver<u64>) -> bool {
+    // The sender lives as long as the server.
+    timeout(time, wanted.changed()).await.is_err()
 }
 
 impl Server {
     /// Opens a conversation, reads the lists, and follows changes until the conversation ends.
-    async fn visit(&self, era: Era, version: Version) -> Result<(), UpstreamFailure> {
+    async fn visit(
+        &self,
+        era: Era,
+        version: Version,
+        wanted: &mut watch::Receiver<u64>,
+    ) -> Result<(), UpstreamFailure> {
         let (sender, mut uncorrelated) = mpsc::channel(UNCORRELATED_MAX);
         let (conversation, opening) = match era {
             Era::Modern => self.open_modern(sender).await?,
@@ -90,11 +112,14 @@ impl Server {
         };
         line.store(Some(conversation.clone()));
         let outcome = self
-            .follow(era, &conversation, opening, &mut uncorrelated)
+            .follow(era, &conversation, opening, &mut uncorrelated, wanted)
             .await;
         // A stateless HTTP server can still be asked; a connection that ended cannot.
         if conversation.is_closed() || era == Era::Legacy {
             line.store(None);
+        }
+        if era == Era::Legacy && !matches!(outcome, Err(UpstreamFailure::SessionLost { .. })) {
+            self.leave(conversation);
         }
         outcome
     }
@@ -124,24 +149,29 @@ impl Server {
             reason,
         };
         match &failure {
-            UpstreamFailure::Refused { code, .. } if *code == i64::from(code::HEADER_MISMATCH) => {
-                failure
-            }
-            UpstreamFailure::Refused { message, code, .. } => {
-                other(format!("it answered `{message}` ({code})"))
-            }
-            // Authentication, outages and limits say nothing about the era.
-            UpstreamFailure::Status { status, .. }
-                if matches!(status, 401 | 403 | 407 | 408 | 429 | 500..) =>
+            // These are the words of a server that knows the question and fails at it.
+            UpstreamFailure::Refused { code, .. }
+                if [code::HEADER_MISMATCH, code::INTERNAL_ERROR]
+                    .map(i64::from)
+                    .contains(code) =>
             {
                 failure
             }
+            UpstreamFailure::Refused { message, code, .. } => {
+                other(format!("it answered `{}` ({code})", shown(message)))
+            }
+            // Authentication, outages and limits say nothing about the era.
+            UpstreamFailure::Status {
+                status: 401 | 403 | 407 | 408 | 429 | 500..,
+                ..
+            } => failure,
             UpstreamFailure::Status { status, .. } => other(format!("it answered HTTP {status}")),
             UpstreamFailure::Garbage { reason, .. } => other(reason.clone()),
             UpstreamFailure::NoAnswer { reason, .. } if silent_means_legacy => {
                 other(reason.clone())
             }
             UpstreamFailure::NoAnswer { .. }
+            | UpstreamFailure::Busy { .. }
             | UpstreamFailure::Unreachable { .. }
             | UpstreamFailure::Resting { .. }
             | UpstreamFailure::SessionLost { .. }
@@ -165,6 +195,7 @@ impl Server {
             &way,
             self.ids.clone(),
             &hello,
+            Audience::Many,
             sender.clone(),
         )
         .await;
@@ -184,6 +215,7 @@ impl Server {
                     &older,
                     self.ids.clone(),
                     &hello,
+                    Audience::Many,
                     sender,
                 )
                 .await
@@ -201,7 +233,10 @@ impl Server {
                     Err(_) => self.not_legacy(format!("it answered HTTP {status} to `initialize`")),
                 }
             }
-            (Err(UpstreamFailure::Refused { message, code, .. }), _) => {
+            (Err(UpstreamFailure::Refused { message, code, .. }), _)
+                if code != i64::from(code::INTERNAL_ERROR) =>
+            {
+                let message = shown(&message);
                 self.not_legacy(format!("it answered `{message}` ({code}) to `initialize`"))
             }
             (Err(failure), _) => failure,
@@ -223,87 +258,97 @@ impl Server {
         conversation: &Conversation,
         mut opening: Message,
         uncorrelated: &mut mpsc::Receiver<Bytes>,
+        wanted: &mut watch::Receiver<u64>,
     ) -> Result<(), UpstreamFailure> {
-        let mut changes = Changes::none();
+        let mut ear = Ear {
+            server: self,
+            conversation,
+            uncorrelated,
+            changed: false,
+        };
+        let (mut changes, mut pace) = (Changes::default(), Pace::default());
+        let mut known: Option<Arc<Inventory>> = None;
         loop {
             // First the stream, then the lists: a change between the two is not missed.
-            if !changes.announced {
+            if changes.may_open() {
                 // A server that is slow to open the stream is not held to be slow to start.
-                let opened = timeout(STREAM_WAIT, Changes::open(conversation, &opening)).await;
-                changes = opened.unwrap_or(Changes::none());
+                let opening = timeout(STREAM_WAIT, Changes::open(conversation, &opening));
+                changes.opened(ear.during(opening).await.ok().flatten());
             }
-            let inventory = Arc::new(Inventory::fetch(conversation, &opening).await?);
+            let look = *wanted.borrow_and_update();
+            ear.changed = false;
+            let last = known
+                .clone()
+                .or_else(|| self.status(era).inventory().cloned());
+            let fetched = Inventory::fetch(conversation, &opening, last.as_deref());
+            let inventory = Arc::new(ear.during(fetched).await?);
             self.health.well();
-            for problem in &inventory.problems {
+            self.warn(&inventory, last.as_deref());
+            self.set(era, Status::Ready(inventory.clone()));
+            self.looks(era).done.send_replace(Done {
+                look,
+                at: Some(Instant::now()),
+            });
+            if let Wake::Ended = ear.await_change(&inventory, &mut changes, wanted).await {
+                return Ok(());
+            }
+            ear.during(sleep(pace.next())).await;
+            if era == Era::Modern {
+                let asked = conversation.ask("server/discover", "{}");
+                opening = ear.during(asked).await?;
+            }
+            known = Some(inventory);
+        }
+    }
+
+    /// Tells the operator of the problems that were not there before.
+    fn warn(&self, inventory: &Inventory, last: Option<&Inventory>) {
+        for problem in &inventory.problems {
+            if last.is_none_or(|last| !last.problems.contains(problem)) {
                 tracing::warn!(server = %self.name, problem, "the server's list has a problem");
             }
-            self.set(era, Status::Ready(inventory.clone()));
-            match self
-                .await_change(conversation, &inventory, &mut changes, uncorrelated)
-                .await
-            {
-                Wake::Ended => return Ok(()),
-                Wake::Changed => sleep(SETTLE).await,
-            }
-            if era == Era::Modern {
-                opening = conversation.ask("server/discover", "{}").await?;
-            }
         }
     }
 
-    async fn await_change(
-        &self,
-        conversation: &Conversation,
-        inventory: &Inventory,
-        changes: &mut Changes,
-        uncorrelated: &mut mpsc::Receiver<Bytes>,
-    ) -> Wake {
-        let announced = changes.announced || matches!(self.way, Way::Program(_));
-        let poll = match inventory.ttl_ms {
-            Some(ttl) if ttl > 0 => Duration::from_millis(ttl).max(POLL_MIN),
-            _ => POLL,
+    /// Whether something else may stand in a server's place for a while, for instance an ingress during a roll-out:
+    /// it spoke this era not long ago, and the other era shows no sign that it was since replaced.
+    fn may_come_back(&self, era: Era) -> bool {
+        let since = match self.status(era) {
+            Status::Ready(_) => return true,
+            Status::Down {
+                since,
+                last: Some(_),
+                ..
+            } => since,
+            Status::Down { last: None, .. } | Status::Starting | Status::NotSpoken(_) => {
+                return false;
+            }
         };
-        let poll = if announced { poll.max(POLL) } else { poll };
-        let poll = sleep(poll);
-        tokio::pin!(poll);
-        loop {
-            let message = tokio::select! {
-                message = uncorrelated.recv() => match message {
-                    Some(message) => message,
-                    None => return Wake::Ended,
-                },
-                message = changes.next() => match message {
-                    Some(message) => message,
-                    // The stream broke: something may have been missed.
-                    None => { sleep(BACKOFF_FIRST).await; return Wake::Changed; }
-                },
-                () = self.again.notified() => return Wake::Changed,
-                () = &mut poll => return Wake::Changed,
-            };
-            if concerns_lists(conversation, &message).await {
-                return Wake::Changed;
-            }
-            // Only sessions that share this conversation listen; none is no failure.
-            drop(self.updates.send(message));
+        let read = self.looks(other(era)).done.borrow().at;
+        let replaced = matches!(self.status(other(era)), Status::Ready(_))
+            && read.is_some_and(|read| read > since);
+        since.elapsed() < STALE_MAX && !replaced
+    }
+
+    /// Whether it was ever found to speak neither era: then a verdict is believed only while the other era is spoken.
+    fn was_mute(&self, era: Era) -> bool {
+        let is_mute = |era| matches!(self.status(era), Status::NotSpoken(_));
+        if self.pin == ProtocolPin::Auto
+            && is_mute(Era::Modern)
+            && is_mute(Era::Legacy)
+            && !self.mute.swap(true, Ordering::Relaxed)
+        {
+            // The other verdict is not to be believed, either.
+            self.looks(other(era)).ask();
         }
-    }
-
-    /// Waits, unless somebody wants the server looked at now; says whether the time is over.
-    async fn wait(&self, time: Duration) -> bool {
-        timeout(time, self.again.notified()).await.is_err()
-    }
-
-    /// Whether it was found to speak neither era: no verdict to be believed for long.
-    fn seems_mute(&self) -> bool {
-        let mute = |era| matches!(self.status(era), Status::NotSpoken(_));
-        self.pin == ProtocolPin::Auto && mute(Era::Modern) && mute(Era::Legacy)
+        self.mute.load(Ordering::Relaxed)
     }
 
     fn set_down(&self, era: Era, failure: &UpstreamFailure) {
         let (since, last) = match self.status(era) {
             Status::Ready(last) => {
-                // It may come back as another: what it did not speak is asked again.
-                self.again.notify_waiters();
+                // It may come back as another: what it speaks, and what it did not, is asked again.
+                self.looks(other(era)).ask();
                 (Instant::now(), Some(last))
             }
             Status::Down { since, last, .. } => {
@@ -323,6 +368,12 @@ impl Server {
     }
 
     fn set(&self, era: Era, status: Status) {
+        match &status {
+            Status::Ready(inventory) => self.last_of(era).store(Some(inventory.clone())),
+            // Names it had in an era that it no longer speaks are free.
+            Status::NotSpoken(_) => self.last_of(era).store(None),
+            Status::Starting | Status::Down { .. } => {}
+        }
         self.sender(era).send_replace(status);
         self.bell.notify_one();
     }
@@ -333,42 +384,123 @@ enum Wake {
     Ended,
 }
 
+/// Hears what the server says outside our requests, also while we wait for their answers.
+struct Ear<'a> {
+    server: &'a Server,
+    conversation: &'a Conversation,
+    uncorrelated: &'a mut mpsc::Receiver<Bytes>,
+    /// A list has changed since this was last set back.
+    changed: bool,
+}
+
+impl Ear<'_> {
+    /// Does something while listening: what is not taken from the connection would hold it up.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let mut open = true;
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                message = self.uncorrelated.recv(), if open => match message {
+                    Some(message) => self.hear(message).await,
+                    None => open = false,
+                },
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Bytes) {
+        if concerns_lists(self.conversation, &message).await {
+            self.changed = true;
+        } else {
+            // Only sessions that share this conversation listen; none is no failure.
+            drop(self.server.updates.send(message));
+        }
+        self.changed |= self.conversation.take_missed();
+    }
+
+    async fn await_change(
+        &mut self,
+        inventory: &Inventory,
+        changes: &mut Changes,
+        wanted: &mut watch::Receiver<u64>,
+    ) -> Wake {
+        let announced = changes.is_open() || matches!(self.server.way, Way::Program(_));
+        let poll = match inventory.ttl_ms {
+            _ if inventory.unread > 0 => POLL_UNREAD,
+            Some(ttl) if ttl > 0 && !announced => Duration::from_millis(ttl).max(POLL_MIN),
+            Some(ttl) => Duration::from_millis(ttl).max(POLL),
+            None => POLL,
+        };
+        // Never sooner than the server says; and many gateways do not ask in step.
+        let poll = sleep(poll + jittered(poll / 10));
+        tokio::pin!(poll);
+        while !self.changed {
+            let reopen = changes.reopen_at;
+            let message = tokio::select! {
+                message = self.uncorrelated.recv() => match message {
+                    Some(message) => message,
+                    None => return Wake::Ended,
+                },
+                message = changes.next() => match message {
+                    Some(message) => message,
+                    // It is opened again after a while, and then the lists are read: something may have been missed.
+                    None => continue,
+                },
+                () = sleep_until(reopen.unwrap_or_else(Instant::now)), if reopen.is_some() => return Wake::Changed,
+                // The sender lives as long as the server.
+                _ = wanted.changed() => return Wake::Changed,
+                () = &mut poll => return Wake::Changed,
+            };
+            self.hear(message).await;
+        }
+        Wake::Changed
+    }
+}
+
 /// The stream on which an HTTP server announces changes, if it has one.
+#[derive(Default)]
 struct Changes {
     frames: Option<Frames>,
-    announced: bool,
+    opened_at: Option<Instant>,
+    /// When a stream that broke is opened again.
+    reopen_at: Option<Instant>,
+    backoff: Backoff,
 }
 
 impl Changes {
-    const fn none() -> Self {
-        Self {
-            frames: None,
-            announced: false,
-        }
-    }
-
-    async fn open(conversation: &Conversation, opening: &Message) -> Self {
-        let frames = match conversation.version().era() {
+    async fn open(conversation: &Conversation, opening: &Message) -> Option<Frames> {
+        match conversation.version().era() {
             Era::Modern => listen(conversation, opening).await,
-            Era::Legacy => match conversation.events().await {
-                Some(Ok(frames)) => Some(frames),
-                Some(Err(_)) | None => None,
-            },
-        };
-        Self {
-            announced: frames.is_some(),
-            frames,
+            Era::Legacy => conversation.events().await?.ok(),
         }
     }
 
-    /// The next message, or `None` when the stream broke; it is then opened anew.
+    const fn is_open(&self) -> bool {
+        self.frames.is_some()
+    }
+
+    fn may_open(&self) -> bool {
+        !self.is_open() && self.reopen_at.is_none_or(|at| at <= Instant::now())
+    }
+
+    fn opened(&mut self, frames: Option<Frames>) {
+        self.frames = frames;
+        self.opened_at = Some(Instant::now());
+        self.reopen_at = None;
+    }
+
+    /// The next message, or `None` when the stream broke; it is then opened anew, later the shorter it lived.
     async fn next(&mut self) -> Option<Bytes> {
         let Some(frames) = &mut self.frames else {
             return std::future::pending().await;
         };
         let message = frames.next().await.and_then(Result::ok);
         if message.is_none() {
-            *self = Self::none();
+            self.frames = None;
+            self.backoff
+                .after(self.opened_at.map_or(Duration::ZERO, |at| at.elapsed()));
+            self.reopen_at = Some(Instant::now() + self.backoff.next());
         }
         message
     }

@@ -31,7 +31,7 @@ pub(super) fn find(
         (None, None) => Err(finding(
             server,
             "spec",
-            "neither `remote` nor `stdio` is given".to_owned(),
+            "neither `remote` nor `stdio` is given",
         )),
     }
 }
@@ -43,7 +43,7 @@ fn over_http(
     remote: &Remote,
 ) -> Result<Way, Box<Finding>> {
     let url = Url::parse(&remote.url)
-        .map_err(|error| finding(server, "spec.remote.url", error.to_string()))?;
+        .map_err(|error| finding(server, "spec.remote.url", &error.to_string()))?;
     let timeouts = &server.spec.timeouts;
     let waits = Waits {
         connect: timeouts.connect.as_std(),
@@ -53,22 +53,16 @@ fn over_http(
     };
     let trust = trust(set, server)?;
     let target = Target::new(&url, &trust, waits, TargetLimits::default())
-        .map_err(|error| finding(server, "spec.remote.url", error.to_string()))?;
+        .map_err(|error| finding(server, "spec.remote.url", &error.to_string()))?;
     let path = url.query().map_or_else(
         || url.path().to_owned(),
         |query| format!("{}?{query}", url.path()),
     );
     let path = path
         .parse()
-        .map_err(|_| finding(server, "spec.remote.url", "bad path".to_owned()))?;
+        .map_err(|_| finding(server, "spec.remote.url", "bad path"))?;
     let fixed = fixed_headers(set, server)?;
-    let link = Arc::new(HttpLink::new(
-        name.clone(),
-        Arc::new(target),
-        path,
-        fixed,
-        waits,
-    ));
+    let link = Arc::new(HttpLink::new(name.clone(), Arc::new(target), path, fixed));
     Ok(match remote.transport {
         RemoteTransport::StreamableHTTP => Way::Http(link, url),
         RemoteTransport::SSE => Way::LegacySse(link, url),
@@ -81,7 +75,7 @@ fn trust(set: &ResourceSet, server: &resources::Server) -> Result<Trust, Box<Fin
     };
     let pem = value(set, server, "spec.tls.ca", source)?;
     let certificates = parse_certificates(pem.expose().as_bytes())
-        .map_err(|error| finding(server, "spec.tls.ca", error.to_string()))?;
+        .map_err(|error| finding(server, "spec.tls.ca", &error.to_string()))?;
     Ok(Trust::Certificates(certificates))
 }
 
@@ -111,7 +105,7 @@ fn fixed_headers(set: &ResourceSet, server: &resources::Server) -> Result<Header
     {
         let field = format!("spec.headers[{at}]");
         let key = HeaderName::try_from(name.as_str())
-            .map_err(|error| finding(server, &field, error.to_string()))?;
+            .map_err(|error| finding(server, &field, &error.to_string()))?;
         let text = match (plain, value_from) {
             (Some(plain), _) => plain.clone(),
             (None, Some(source)) => value(set, server, &field, source)?
@@ -130,13 +124,8 @@ fn secret_value(
     field: &str,
     text: &str,
 ) -> Result<HeaderValue, Box<Finding>> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| {
-        finding(
-            server,
-            field,
-            "the value cannot stand in a header".to_owned(),
-        )
-    })?;
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| finding(server, field, "the value cannot stand in a header"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -202,7 +191,7 @@ fn value(
     })
 }
 
-fn finding(server: &resources::Server, field: &str, message: String) -> Box<Finding> {
+fn finding(server: &resources::Server, field: &str, message: &str) -> Box<Finding> {
     let found = Finding::error(
         "unusable-server",
         format!("server `{}`: {message}", server.id),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::json::{Splice, members, quote, span_of, string};
-use protocol::json_rpc::{self, Message, Shape, code};
+use protocol::json_rpc::{self, Id, Message, Shape, code};
 use resources::ServerId;
 use tokio::sync::mpsc;
 
@@ -37,17 +37,19 @@ impl Session {
     }
 
     /// Sends a message on the session's own stream, or keeps it until there is one.
-    pub(crate) fn deliver(&self, message: Bytes) {
+    ///
+    /// Says whether it will reach the client if that comes for it.
+    pub(crate) fn deliver(&self, message: Bytes) -> bool {
         let mut state = self.state();
         let message = match state
             .outbox
             .as_ref()
             .map(|outbox| outbox.try_send(message.clone()))
         {
-            Some(Ok(())) => return,
+            Some(Ok(())) => return true,
             Some(Err(mpsc::error::TrySendError::Full(_))) => {
                 tracing::warn!("a session's stream is full; a message is dropped");
-                return;
+                return false;
             }
             Some(Err(mpsc::error::TrySendError::Closed(message))) => message,
             None => message,
@@ -56,10 +58,18 @@ impl Session {
             state.backlog.pop_front();
         }
         state.backlog.push_back(message);
+        true
     }
 
     /// Opens a question of a server: as the client gets it, or answered for it when that cannot be.
-    pub(crate) async fn ask(&self, leg: &Arc<Leg>, message: &Message) -> Option<Bytes> {
+    ///
+    /// `call` is the client's request it was asked in, if it was.
+    pub(crate) async fn ask(
+        &self,
+        leg: &Arc<Leg>,
+        message: &Message,
+        call: Option<&Id>,
+    ) -> Option<Bytes> {
         let Shape::Request(id) = &message.shape else {
             return None;
         };
@@ -69,7 +79,7 @@ impl Session {
         }
         // On a shared session nobody can say which client is meant (authority, "Upstream isolation").
         let question = if leg.exclusive {
-            self.state().questions.ask(leg, message)
+            self.state().questions.ask(leg, message, call)
         } else {
             None
         };
@@ -84,6 +94,20 @@ impl Session {
         question
     }
 
+    /// Puts a question that belongs to no call to the client; without room for it, the server learns that.
+    async fn ask_aside(&self, leg: &Arc<Leg>, id: &Id, message: &Message) {
+        let Some(question) = self.ask(leg, message, None).await else {
+            return;
+        };
+        if self.deliver(question) {
+            return;
+        }
+        self.state().questions.forget(leg, id);
+        let text = "the client does not read its stream";
+        let error = json_rpc::error(Some(id), code::INTERNAL_ERROR, text, None);
+        self.say(leg, error).await;
+    }
+
     /// Takes the client's answer to a question; says whether there was such a question.
     pub(crate) async fn answer(&self, message: &Message) -> bool {
         let found = self.state().questions.answered(message);
@@ -96,9 +120,9 @@ impl Session {
 
     /// Takes the client's progress on a question.
     pub(crate) async fn progress(&self, message: &Message) {
-        let leg = self.state().questions.progressed(message);
-        if let Some(leg) = leg {
-            self.say(&leg, message.bytes.clone()).await;
+        let found = self.state().questions.progressed(message);
+        if let Some((leg, bytes)) = found {
+            self.say(&leg, bytes).await;
         }
     }
 
@@ -121,11 +145,7 @@ impl Session {
             return;
         };
         match &message.shape {
-            Shape::Request(_) => {
-                if let Some(question) = self.ask(leg, &message).await {
-                    self.deliver(question);
-                }
-            }
+            Shape::Request(id) => self.ask_aside(leg, id, &message).await,
             Shape::Notification => {
                 if let Some(notice) = self.notice(leg, &message) {
                     self.deliver(notice);
@@ -156,7 +176,8 @@ impl Session {
     fn updated(&self, leg: &Arc<Leg>, message: &Message) -> Option<Bytes> {
         let found = members(message.body()).ok()?;
         let uri = found.iter().find(|member| member.key == "uri")?;
-        let shown = self.subscribed_as(&leg.server().id, &string(uri.value)?)?;
+        let own = string(uri.value)?;
+        let shown = self.subscribed_as(&leg.server().id, &own, leg.exclusive)?;
         let mut splice = Splice::new();
         splice.replace(span_of(&message.bytes, uri.value), quote(&shown));
         Some(splice.apply(&message.bytes).into())

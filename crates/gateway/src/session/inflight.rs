@@ -3,7 +3,7 @@
 //! In the legacy era a closed connection is no cancellation: the client may still cancel by id.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use protocol::json_rpc::Id;
 use tokio::sync::oneshot;
@@ -22,7 +22,9 @@ struct Call {
     /// Tells the request that the client cancels it; none once the client has hung up.
     signal: Option<oneshot::Sender<()>>,
     /// Where it was sent, and our number for it there.
-    sent: Option<(Arc<Leg>, u64)>,
+    ///
+    /// Nobody waits for it there any more once the leg is gone, so this does not keep the leg.
+    sent: Option<(Weak<Leg>, u64)>,
 }
 
 /// One request under way. Dropped before it is over, its client has hung up.
@@ -61,7 +63,7 @@ impl Inflight {
     }
 
     /// Cancels a request: tells it, or gives where to say it when nobody is left to be told.
-    fn cancel(&mut self, id: &Id) -> Option<(Arc<Leg>, u64)> {
+    fn cancel(&mut self, id: &Id) -> Option<(Weak<Leg>, u64)> {
         let call = self.0.remove(id)?;
         match call.signal {
             Some(signal) => {
@@ -93,7 +95,9 @@ impl Session {
     /// The client no longer wants an answer to `id`.
     pub(crate) async fn cancel(&self, id: &Id) {
         let left = self.state().inflight.cancel(id);
-        if let Some((leg, number)) = left {
+        if let Some((leg, number)) = left
+            && let Some(leg) = leg.upgrade()
+        {
             leg.conversation().cancel(number).await;
         }
     }
@@ -103,7 +107,7 @@ impl Ticket {
     /// It was sent to a server under this number.
     pub(crate) fn sent(&self, leg: &Arc<Leg>, number: u64) {
         if let Some(call) = self.session.state().inflight.0.get_mut(&self.id) {
-            call.sent = Some((leg.clone(), number));
+            call.sent = Some((Arc::downgrade(leg), number));
         }
     }
 
@@ -116,10 +120,15 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.session.state();
-        if self.over {
-            drop(state.inflight.0.remove(&self.id));
-        } else {
+        if !self.over {
             state.inflight.hung_up(&self.id);
+            return;
+        }
+        drop(state.inflight.0.remove(&self.id));
+        let withdrawn = state.questions.call_over(&self.id);
+        drop(state);
+        for notice in withdrawn {
+            self.session.deliver(notice);
         }
     }
 }

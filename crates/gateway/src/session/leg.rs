@@ -7,20 +7,22 @@ use bytes::Bytes;
 use protocol::json::quote;
 use protocol::json_rpc::Message;
 use protocol::mcp::Era;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Session, Shared, is_exclusive};
 use crate::conversation::Conversation;
 use crate::failure::UpstreamFailure;
-use crate::server::{Server, unused};
+use crate::server::{Server, Status, unused};
 use crate::upstream::Frames;
 
 /// The first wait before a stream that broke is opened again; each further one doubles it.
 const REOPEN_FIRST: Duration = Duration::from_secs(1);
 /// The longest such wait.
 const REOPEN_MAX: Duration = Duration::from_secs(30);
+/// How long a call waits until what the client said in a lost session is said again.
+const RESTORE_WAIT: Duration = Duration::from_secs(10);
 /// The answer to a stream that a server does not offer, or no longer knows the session of.
 const NOT_FOUND: u16 = 404;
 
@@ -52,13 +54,19 @@ impl Leg {
         let weak = Arc::downgrade(session);
         if !is_exclusive(server) {
             let conversation = server.shared(Era::Legacy)?;
-            return Ok(Arc::new(Self {
+            let leg = Arc::new(Self {
                 server: server.clone(),
                 conversation,
                 exclusive: false,
                 session: weak,
                 tasks,
-            }));
+            });
+            // The session that the others knew may be lost, and with it what this client subscribed to.
+            if !session.subscribed_at(&server.id).is_empty() {
+                leg.listen();
+                drop(timeout(RESTORE_WAIT, leg.subscribe_again(session)).await);
+            }
+            return Ok(leg);
         }
         let (conversation, answer, uncorrelated) = server.open(&session.hello()).await?;
         let conversation = Arc::new(conversation);
@@ -70,7 +78,8 @@ impl Leg {
             tasks,
         });
         leg.carry(uncorrelated);
-        leg.restore(session, answer.body()).await;
+        // What takes longer than this is missing, and was logged.
+        drop(timeout(RESTORE_WAIT, leg.restore(session, answer.body())).await);
         if session.has_stream() {
             leg.listen();
         }
@@ -86,6 +95,10 @@ impl Leg {
             self.tell("logging/setLevel", &format!("{{\"level\":{level}}}"))
                 .await;
         }
+        self.subscribe_again(session).await;
+    }
+
+    async fn subscribe_again(&self, session: &Session) {
         for uri in session.subscribed_at(&self.server.id) {
             self.tell(
                 "resources/subscribe",
@@ -111,12 +124,17 @@ impl Leg {
         &self.conversation
     }
 
-    /// Ends the server's session once the calls under way on it are over.
-    pub(crate) async fn retire(self: Arc<Self>) {
+    /// Ends the server's session, if it is this client's alone.
+    pub(crate) async fn end(&self) {
         if self.exclusive {
-            unused(&self, 1, self.server.total).await;
             self.conversation.end().await;
         }
+    }
+
+    /// The same once the calls under way on it are over.
+    pub(crate) async fn retire(self: Arc<Self>) {
+        unused(&self, 1, self.server.total).await;
+        self.end().await;
     }
 
     /// Whether it has ended.
@@ -132,8 +150,15 @@ impl Leg {
         }
         if !self.exclusive {
             let updates = self.server.updates.subscribe();
-            let (leg, session) = (Arc::downgrade(self), self.session.clone());
-            tasks.set.spawn(overhear(updates, leg, session));
+            let ear = Ear {
+                conversation: self.conversation.clone(),
+                leg: Arc::downgrade(self),
+                session: self.session.clone(),
+            };
+            let mut statuses = self.server.statuses(Era::Legacy);
+            // It may have been opened anew before anybody listened.
+            statuses.mark_changed();
+            tasks.set.spawn(ear.overhear(updates, statuses));
             return;
         }
         let ear = Ear {
@@ -156,31 +181,6 @@ impl Leg {
                 session.take(&leg, message).await;
             }
         });
-    }
-}
-
-/// Takes the updates of resources that a shared session hears of; the session knows which are its own.
-async fn overhear(mut updates: broadcast::Receiver<Bytes>, leg: Weak<Leg>, session: Weak<Session>) {
-    loop {
-        let (message, missed) = match updates.recv().await {
-            Ok(message) => (Some(message), false),
-            Err(broadcast::error::RecvError::Lagged(_)) => (None, true),
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        let (Some(session), Some(leg)) = (session.upgrade(), leg.upgrade()) else {
-            return;
-        };
-        if missed {
-            session.missed(&leg.server().id);
-        }
-        let updated = |message: &Message| &*message.method == "notifications/resources/updated";
-        let message = message.and_then(|bytes| Message::parse(bytes).ok());
-        if let Some(notice) = message
-            .filter(updated)
-            .and_then(|message| session.notice(&leg, &message))
-        {
-            session.deliver(notice);
-        }
     }
 }
 
@@ -222,6 +222,48 @@ impl Ear {
             }
             sleep(wait).await;
             wait = (wait * 2).min(REOPEN_MAX);
+        }
+    }
+
+    /// Takes the updates of resources that a shared session hears of; the session knows which are its own.
+    ///
+    /// When that session is opened anew, nobody there knows what this client subscribed to: it is said again.
+    async fn overhear(
+        self,
+        mut updates: broadcast::Receiver<Bytes>,
+        mut statuses: watch::Receiver<Status>,
+    ) {
+        loop {
+            let update = tokio::select! {
+                update = updates.recv() => update,
+                changed = statuses.changed() => match changed {
+                    Ok(()) if self.is_replaced() && self.reopen().await.is_ok() => return,
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            };
+            match update {
+                Ok(message) => self.take_update(message),
+                Err(broadcast::error::RecvError::Lagged(_)) => self.missed(),
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Whether the server has another shared session now.
+    fn is_replaced(&self) -> bool {
+        let shared = self.leg.upgrade().map(|leg| leg.server.shared(Era::Legacy));
+        shared.is_some_and(|now| now.is_ok_and(|now| !Arc::ptr_eq(&now, &self.conversation)))
+    }
+
+    fn take_update(&self, bytes: Bytes) {
+        let (Some(session), Some(leg)) = (self.session.upgrade(), self.leg.upgrade()) else {
+            return;
+        };
+        let updated = |message: &Message| &*message.method == "notifications/resources/updated";
+        let message = Message::parse(bytes).ok().filter(updated);
+        if let Some(notice) = message.and_then(|message| session.notice(&leg, &message)) {
+            session.deliver(notice);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use super::{Client, Session};
 use crate::identify::Caller;
 use crate::refuse::Refusal;
+use crate::table::Epochs;
 
 /// Sessions open at once.
 pub(crate) const SESSIONS_MAX: usize = 100_000;
 /// A session ends when it was not used for this long.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
-/// A session ends after this long, used or not.
+/// A session ends after this long, used or not, unless it belongs to an open line.
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 const SHARDS: usize = 16;
 
@@ -79,6 +80,7 @@ impl Sessions {
         caller: Caller,
         toolset: Arc<str>,
         client: Client,
+        heard: Epochs,
     ) -> Result<Arc<Session>, Refusal> {
         if self.count.fetch_add(1, Ordering::Relaxed) >= SESSIONS_MAX {
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -94,8 +96,9 @@ impl Sessions {
             client_info: client.client_info,
             used: now.into(),
             opened: now,
+            on_line: AtomicBool::new(false),
+            heard: Arc::new(Mutex::new(heard)),
             state: Mutex::default(),
-            opening: tokio::sync::Mutex::new(()),
         });
         self.shard(session.id).insert(session.id, session.clone());
         Ok(session)
@@ -127,6 +130,7 @@ impl Sessions {
 
     /// Ends a session.
     pub(crate) fn close(&self, session: &Session) {
+        session.close();
         if self.shard(session.id).remove(&session.id).is_some() {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
@@ -179,5 +183,6 @@ fn is_over(session: &Session, now: u64) -> bool {
     let idle = now.saturating_sub(session.used.load(Ordering::Relaxed));
     // An open stream is use.
     (idle > IDLE_MAX.as_secs() && !session.has_stream())
-        || now.saturating_sub(session.opened) > AGE_MAX.as_secs()
+        || (now.saturating_sub(session.opened) > AGE_MAX.as_secs()
+            && !session.on_line.load(Ordering::Relaxed))
 }

@@ -1,7 +1,7 @@
 //! A connection that many exchanges share: a child process, or the event stream of 2024-11-05.
 //!
 //! Messages from the server find their exchange by id or progress token.
-//! What belongs to no exchange goes to the connection's owner.
+//! What belongs to no exchange goes to the connection's owner, and never to a client by guessing where several share the connection.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,15 @@ const FRAMES_MAX: usize = 512;
 /// Exchanges open at once on one connection.
 const CALLS_MAX: usize = 1024;
 
+/// Who is on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// One client: what names no exchange is meant for it.
+    One,
+    /// Several clients, or ourselves: what names no exchange is nobody's (authority, "Upstream isolation").
+    Many,
+}
+
 /// One shared connection.
 #[derive(Debug)]
 pub(crate) struct Duplex {
@@ -34,6 +43,10 @@ pub(crate) struct Duplex {
 #[derive(Debug)]
 struct Calls {
     open: BTreeMap<u64, mpsc::Sender<Bytes>>,
+    /// Why calls ended that nobody has asked about yet; they leave with their frames.
+    ended: BTreeMap<u64, String>,
+    /// The owner could not take a message in time.
+    missed: bool,
     /// Gone once the connection has ended: that is how the owner learns of it.
     uncorrelated: Option<mpsc::Sender<Bytes>>,
     closed: Option<String>,
@@ -43,6 +56,7 @@ struct Calls {
 #[derive(Debug, Clone)]
 pub(crate) struct Switch {
     server: Arc<str>,
+    audience: Audience,
     calls: Arc<Mutex<Calls>>,
 }
 
@@ -50,17 +64,21 @@ impl Duplex {
     /// A connection whose `tasks` write what `wire` receives and hand what they read to the [`Switch`].
     pub(crate) fn new(
         server: Arc<str>,
+        audience: Audience,
         uncorrelated: mpsc::Sender<Bytes>,
         start: impl FnOnce(Switch, mpsc::Receiver<Bytes>, &mut JoinSet<()>),
     ) -> Self {
         let (outgoing, wire) = mpsc::channel(OUTGOING_MAX);
         let calls = Arc::new(Mutex::new(Calls {
             open: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            missed: false,
             uncorrelated: Some(uncorrelated),
             closed: None,
         }));
         let switch = Switch {
             server: server.clone(),
+            audience,
             calls: calls.clone(),
         };
         let mut tasks = JoinSet::new();
@@ -93,7 +111,7 @@ impl Duplex {
             }
             if calls.open.len() >= CALLS_MAX {
                 let reason = format!("{CALLS_MAX} calls are already open on this connection");
-                return Err(UpstreamFailure::Unreachable {
+                return Err(UpstreamFailure::Busy {
                     server: self.server.clone(),
                     reason,
                 });
@@ -123,6 +141,11 @@ impl Duplex {
         lock(&self.calls).closed.is_some() || self.outgoing.is_closed()
     }
 
+    /// Whether messages without an exchange were dropped since the last time this was asked.
+    pub(crate) fn take_missed(&self) -> bool {
+        std::mem::take(&mut lock(&self.calls).missed)
+    }
+
     fn closed(&self) -> UpstreamFailure {
         let reason = lock(&self.calls)
             .closed
@@ -136,8 +159,8 @@ impl Duplex {
 }
 
 impl Switch {
-    /// Hands one message to the exchange it belongs to.
-    pub(crate) async fn take(&self, bytes: Bytes) {
+    /// Hands one message to the exchange it belongs to. Never waits: whoever reads must go on reading.
+    pub(crate) fn take(&self, bytes: Bytes) {
         let message = match Message::parse(bytes.clone()) {
             Ok(message) => message,
             Err(error) => {
@@ -158,12 +181,12 @@ impl Switch {
                 }
             }
             Shape::Notification if let Some(id) = subscription(&message) => self.deliver(id, bytes),
-            // A log line or a question names no exchange here; with exactly one open, it is that one's.
+            // A log line or a question names no exchange here; of one client's only open call, it is that one's.
             Shape::Notification if &*message.method == "notifications/message" => {
-                self.guess(bytes, true).await
+                self.guess(bytes, true)
             }
-            Shape::Request(_) if &*message.method != "ping" => self.guess(bytes, false).await,
-            Shape::Notification | Shape::Request(_) => self.hand_over(bytes).await,
+            Shape::Request(_) if &*message.method != "ping" => self.guess(bytes, false),
+            Shape::Notification | Shape::Request(_) => self.hand_over(bytes),
         }
     }
 
@@ -172,22 +195,54 @@ impl Switch {
         let mut calls = lock(&self.calls);
         calls.closed.get_or_insert(reason);
         calls.open.clear();
+        calls.ended.clear();
         calls.uncorrelated = None;
     }
 
-    fn deliver(&self, id: u64, bytes: Bytes) {
+    /// Ends one call, if it is open; the others go on.
+    pub(crate) fn fail(&self, id: u64, reason: String) {
         let mut calls = lock(&self.calls);
-        let Some(sender) = calls.open.get(&id) else {
-            return;
+        if calls.open.remove(&id).is_some() {
+            calls.ended.insert(id, reason);
+        }
+    }
+
+    /// A message could not be read; with exactly one call open, it was that one's answer.
+    pub(crate) fn unreadable(&self, reason: String) {
+        tracing::warn!(server = %self.server, reason, "dropped a message");
+        let only = {
+            let calls = lock(&self.calls);
+            let only = calls.open.keys().next().copied();
+            only.filter(|_| calls.open.len() == 1)
         };
-        if sender.try_send(bytes).is_err() {
+        if let Some(id) = only {
+            self.fail(id, reason);
+        }
+    }
+
+    fn deliver(&self, id: u64, bytes: Bytes) {
+        let full = {
+            let calls = lock(&self.calls);
+            let Some(sender) = calls.open.get(&id) else {
+                return;
+            };
+            sender.try_send(bytes).is_err()
+        };
+        if full {
             // Bounded buffers: one slow client must not stall the others on this connection.
-            calls.open.remove(&id);
+            self.fail(id, "the client read too slowly".to_owned());
             tracing::warn!(server = %self.server, "a call was dropped: its client reads too slowly");
         }
     }
 
-    async fn guess(&self, bytes: Bytes, only_if_single: bool) {
+    fn guess(&self, bytes: Bytes, only_if_single: bool) {
+        if self.audience == Audience::Many {
+            // A log line that names nobody is nobody's; a question is answered by the owner.
+            if !only_if_single {
+                self.hand_over(bytes);
+            }
+            return;
+        }
         let latest = {
             let calls = lock(&self.calls);
             let single = calls.open.len() == 1;
@@ -199,18 +254,27 @@ impl Switch {
         };
         match latest {
             Some(id) => self.deliver(id, bytes),
-            None => self.hand_over(bytes).await,
+            None => self.hand_over(bytes),
         }
     }
 
-    async fn hand_over(&self, bytes: Bytes) {
-        let owner = lock(&self.calls).uncorrelated.clone();
-        let taken = match owner {
-            Some(owner) => owner.send(bytes).await.is_ok(),
-            None => false,
-        };
-        if !taken {
-            tracing::debug!(server = %self.server, "nobody waits for messages without a call");
+    /// The owner may itself wait for an answer on this connection: it is never waited for.
+    fn hand_over(&self, bytes: Bytes) {
+        let mut calls = lock(&self.calls);
+        let taken = calls
+            .uncorrelated
+            .as_ref()
+            .map(|owner| owner.try_send(bytes));
+        match taken {
+            Some(Ok(())) => {}
+            Some(Err(mpsc::error::TrySendError::Full(_))) => {
+                if !std::mem::replace(&mut calls.missed, true) {
+                    tracing::warn!(server = %self.server, "messages without a call come too fast; some are dropped");
+                }
+            }
+            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => {
+                tracing::debug!(server = %self.server, "nobody waits for messages without a call");
+            }
         }
     }
 
@@ -243,8 +307,12 @@ impl CallFrames {
             }
             None => {
                 self.finished = true;
-                let closed = lock(&self.calls).closed.clone();
-                let reason = closed.unwrap_or_else(|| "the client read too slowly".to_owned());
+                let mut calls = lock(&self.calls);
+                let reason = calls
+                    .ended
+                    .remove(&self.id)
+                    .or_else(|| calls.closed.clone());
+                let reason = reason.unwrap_or_else(|| "the connection has ended".to_owned());
                 Some(Err(UpstreamFailure::NoAnswer {
                     server: self.server.clone(),
                     reason,
@@ -256,7 +324,11 @@ impl CallFrames {
 
 impl Drop for CallFrames {
     fn drop(&mut self) {
-        lock(&self.calls).open.remove(&self.id);
+        {
+            let mut calls = lock(&self.calls);
+            calls.open.remove(&self.id);
+            calls.ended.remove(&self.id);
+        }
         if let Some(cancel) = self.cancel.take().filter(|_| !self.finished)
             && self.outgoing.try_send(cancel).is_err()
         {

@@ -146,10 +146,19 @@ impl EventFrames {
         while self.resumes < RESUMES_MAX {
             self.resumes += 1;
             tokio::time::sleep(self.retry.unwrap_or(RESUME_WAIT_DEFAULT)).await;
-            if let Ok(body) = self.link.open_events(&self.head, Some(&last_event)).await {
-                self.body = Some(body);
-                self.decoder = sse::Decoder::new();
-                return true;
+            match self.link.open_events(&self.head, Some(&last_event)).await {
+                Ok(body) => {
+                    self.body = Some(body);
+                    self.decoder = sse::Decoder::new();
+                    return true;
+                }
+                // The session or the stream is gone: it will not come back by asking.
+                Err(UpstreamFailure::Status { status, .. })
+                    if (400..500).contains(&status) && !matches!(status, 408 | 429) =>
+                {
+                    return false;
+                }
+                Err(_) => {}
             }
         }
         false

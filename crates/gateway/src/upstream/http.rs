@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use protocol::mcp::{Era, Version, headers};
-use transport::outbound::{Failure, Incoming, Target, Waits};
+use transport::outbound::{Failure, Incoming, Target};
 
 use super::Answer;
 use super::frames::{EventFrames, Frames};
@@ -78,24 +78,16 @@ pub(crate) struct HttpLink {
     target: Arc<Target>,
     path: Uri,
     fixed: HeaderMap,
-    waits: Waits,
 }
 
 impl HttpLink {
     /// `fixed` are the configured headers, credentials included; they cannot replace ours.
-    pub(crate) fn new(
-        server: Arc<str>,
-        target: Arc<Target>,
-        path: Uri,
-        fixed: HeaderMap,
-        waits: Waits,
-    ) -> Self {
+    pub(crate) fn new(server: Arc<str>, target: Arc<Target>, path: Uri, fixed: HeaderMap) -> Self {
         Self {
             server,
             target,
             path,
             fixed,
-            waits,
         }
     }
 
@@ -111,7 +103,6 @@ impl HttpLink {
             target: self.target.clone(),
             path,
             fixed: self.fixed.clone(),
-            waits: self.waits,
         }
     }
 
@@ -141,6 +132,23 @@ impl HttpLink {
             .map_err(|failure| self.failed(&failure))?;
         let session = response.headers().get(SESSION).cloned();
         Ok((session, self.answer(head, response).await?))
+    }
+
+    /// As [`Self::post`], for a request whose answer is a stream that may rest for long.
+    pub(crate) async fn listen(
+        self: &Arc<Self>,
+        head: Head,
+        message: Bytes,
+    ) -> Result<Answer, UpstreamFailure> {
+        let mut request = self.request(Method::POST, &head, message);
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        request.headers_mut().insert(ACCEPT, BOTH);
+        let response = self
+            .target
+            .open_stream(request)
+            .await
+            .map_err(|failure| self.failed(&failure))?;
+        self.answer(head, response).await
     }
 
     async fn answer(
@@ -192,13 +200,9 @@ impl HttpLink {
             request.headers_mut().insert(LAST_EVENT_ID, value);
         }
         // An idle event stream is healthy: only its head is waited for.
-        let waits = Waits {
-            idle: None,
-            ..self.waits
-        };
         let response = self
             .target
-            .send_with(request, waits)
+            .open_stream(request)
             .await
             .map_err(|failure| self.failed(&failure))?;
         let kind = response
@@ -250,6 +254,9 @@ impl HttpLink {
 
     fn failed(&self, failure: &Failure) -> UpstreamFailure {
         let (server, reason) = (self.server(), failure.to_string());
+        if let Failure::Busy { .. } = failure {
+            return UpstreamFailure::Busy { server, reason };
+        }
         if failure.may_have_reached_server() {
             UpstreamFailure::NoAnswer { server, reason }
         } else {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Uri;
+use protocol::json_rpc::{Message, Shape};
 use protocol::mcp::Version;
 use protocol::sse;
 use tokio::sync::mpsc;
@@ -12,16 +13,19 @@ use transport::outbound::Incoming;
 
 use super::duplex::Switch;
 use super::http::{Head, HttpLink};
-use super::{Answer, Duplex};
+use super::{Answer, Audience, Duplex};
 use crate::failure::UpstreamFailure;
 
 /// How long the first event may take.
 const ENDPOINT_WAIT: Duration = Duration::from_secs(10);
+/// The answer to a message for a session that the server does not know any more.
+const SESSION_GONE: u16 = 404;
 
 /// Opens the event stream and learns where to post.
 pub(crate) async fn open(
     link: &Arc<HttpLink>,
     base: &url::Url,
+    audience: Audience,
     uncorrelated: mpsc::Sender<Bytes>,
 ) -> Result<Duplex, UpstreamFailure> {
     let head = Head {
@@ -45,15 +49,15 @@ pub(crate) async fn open(
         .filter(|event| event.name == "endpoint")
         .ok_or_else(silent)?;
     let post = Arc::new(link.at(post_path(link, base, &first.data)?));
-    let posting = post.clone();
     Ok(Duplex::new(
         link.server(),
+        audience,
         uncorrelated,
         |switch, mut wire, tasks| {
             let writing = switch.clone();
             tasks.spawn(async move {
                 while let Some(message) = wire.recv().await {
-                    send(&posting, message, &writing).await;
+                    send(&post, message, &writing).await;
                 }
             });
             tasks.spawn(read(events, switch));
@@ -83,19 +87,36 @@ async fn send(link: &Arc<HttpLink>, message: Bytes, switch: &Switch) {
         version: Some(Version::V2024_11_05),
         ..Head::default()
     };
-    match link.post(head, message).await {
+    match link.post(head, message.clone()).await {
         Ok(Answer::Failed { status, .. }) => {
-            switch.close(format!("posting a message was answered HTTP {status}"))
+            let reason = format!("posting a message was answered HTTP {status}");
+            match posted(message) {
+                // Others share the connection: the one message that was refused fails.
+                Some(id) if status != SESSION_GONE => switch.fail(id, reason),
+                None if status != SESSION_GONE => {
+                    tracing::debug!(server = %link.server(), reason, "a message was not taken");
+                }
+                Some(_) | None => switch.close(reason),
+            }
         }
         Ok(Answer::Json(_) | Answer::Frames(_) | Answer::Accepted) => {}
         Err(failure) => switch.close(failure.to_string()),
     }
 }
 
+/// Our number of a request; none of what wants no answer.
+fn posted(message: Bytes) -> Option<u64> {
+    let message = Message::parse(message).ok()?;
+    match &message.shape {
+        Shape::Request(id) => std::str::from_utf8(id.raw()).ok()?.parse().ok(),
+        Shape::Notification | Shape::Result(_) | Shape::Error(_) => None,
+    }
+}
+
 async fn read(mut events: Events, switch: Switch) {
     while let Some(event) = events.next().await {
         if event.is_message() {
-            switch.take(event.data.into()).await;
+            switch.take(event.data.into());
         }
     }
     switch.close("the event stream has ended".to_owned());

@@ -8,17 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use transport::child::{Child, ChildSpec};
+use transport::child::{Child, ChildFailure, ChildSpec};
 
-use super::Duplex;
 use super::duplex::Switch;
+use super::{Audience, Duplex};
 use crate::failure::UpstreamFailure;
 
 /// How long a process has to leave by itself once its input is closed.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
 /// What to start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Program {
     /// The server's name.
     pub(crate) server: Arc<str>,
@@ -32,9 +32,21 @@ pub(crate) struct Program {
     pub(crate) supervisor: PathBuf,
 }
 
+impl std::fmt::Debug for Program {
+    /// Without arguments and environment: they may hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program")
+            .field("server", &self.server)
+            .field("program", &self.command.first())
+            .field("working_directory", &self.working_directory)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Starts the process and connects to it.
 pub(crate) async fn start(
     program: &Program,
+    audience: Audience,
     uncorrelated: mpsc::Sender<Bytes>,
 ) -> Result<Duplex, UpstreamFailure> {
     let mut command = program.command.iter().cloned();
@@ -46,13 +58,14 @@ pub(crate) async fn start(
         working_directory: program.working_directory.clone(),
         supervisor: program.supervisor.clone(),
     };
-    let unreachable = |error: transport::child::ChildFailure| UpstreamFailure::Unreachable {
+    let unreachable = |error: ChildFailure| UpstreamFailure::Unreachable {
         server: program.server.clone(),
         reason: error.to_string(),
     };
     let child = Child::start(&spec).await.map_err(unreachable)?;
     Ok(Duplex::new(
         program.server.clone(),
+        audience,
         uncorrelated,
         |switch, wire, tasks| run(child, switch, wire, tasks),
     ))
@@ -78,7 +91,11 @@ fn run(child: Child, switch: Switch, mut wire: mpsc::Receiver<Bytes>, tasks: &mu
         let mut broken = None;
         while let Some(line) = reader.next().await {
             match line {
-                Ok(line) => switch.take(line).await,
+                Ok(line) => switch.take(line),
+                // One bad line ends one call, not the process that others share.
+                Err(error @ ChildFailure::LineTooLong { .. }) => {
+                    switch.unreadable(error.to_string());
+                }
                 Err(error) => {
                     broken = Some(error.to_string());
                     break;

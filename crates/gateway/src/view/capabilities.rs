@@ -36,7 +36,7 @@ pub(crate) struct Offers {
 impl Offers {
     /// While a server has not answered yet, it may offer anything.
     pub(super) fn of<'a>(
-        parts: impl Iterator<Item = &'a Inventory> + Clone,
+        parts: &(impl Iterator<Item = &'a Inventory> + Clone),
         waiting: bool,
     ) -> Self {
         let any = |capability: &str| waiting || parts.clone().any(|part| part.has(capability));
@@ -60,7 +60,7 @@ impl Offers {
     pub(super) fn render<'a>(
         self,
         era: Era,
-        parts: impl Iterator<Item = &'a Inventory> + Clone,
+        parts: &(impl Iterator<Item = &'a Inventory> + Clone),
     ) -> String {
         let mut all = Map::new();
         let mut add = |offered: bool, name: &str, value: Value| {

@@ -123,7 +123,7 @@ fn render(kind: ListKind, items: &[String], next: Option<&str>, tail: &Tail<'_>)
                 format!(
                     "{{\"server\":{},\"state\":\"{}\"}}",
                     quote(&part.server),
-                    part.state
+                    part.state.word()
                 )
             })
             .collect();

@@ -87,6 +87,7 @@ impl House {
 
     /// The report as JSON.
     pub(crate) fn report(&self) -> Value {
+        self.gateway.refresh();
         serde_json::to_value(self.gateway.report()).unwrap()
     }
 

@@ -20,4 +20,6 @@ mod scripted;
 mod limits;
 mod misbehavior;
 mod properties;
+mod regressions_sessions;
+mod regressions_upstream;
 mod streams;

@@ -3,5 +3,5 @@
 mod answers;
 mod eras;
 mod outages;
-mod programs;
+pub(crate) mod programs;
 mod timing;

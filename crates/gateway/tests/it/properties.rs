@@ -193,9 +193,10 @@ async fn names_map_one_to_one_and_lead_back() {
     let mut shown = Vec::new();
     let mut cursor = None;
     loop {
-        let params = cursor.map_or("{}".to_owned(), |cursor: serde_json::Value| {
-            format!(r#"{{"cursor":{cursor}}}"#)
-        });
+        let params = cursor.map_or_else(
+            || "{}".to_owned(),
+            |cursor: serde_json::Value| format!(r#"{{"cursor":{cursor}}}"#),
+        );
         let page = http::modern(&rig.url(), 1, "tools/list", &params)
             .send()
             .await
@@ -265,9 +266,10 @@ async fn every_cursor_leads_to_its_own_page_and_no_other() {
     .await;
     let rig = Rig::before(&server).await;
     let page = async |cursor: Option<&str>| {
-        let params = cursor.map_or("{}".to_owned(), |cursor| {
-            serde_json::json!({"cursor": cursor}).to_string()
-        });
+        let params = cursor.map_or_else(
+            || "{}".to_owned(),
+            |cursor| serde_json::json!({"cursor": cursor}).to_string(),
+        );
         http::modern(&rig.url(), 1, "tools/list", &params)
             .send()
             .await

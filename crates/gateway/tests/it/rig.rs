@@ -13,6 +13,8 @@ use testkit::raw::{Canned, RawServer, Script, Seen, canned};
 use tokio::task::JoinSet;
 use transport::inbound::{Limits, ListenSpec, bind, drain, serve};
 
+/// How long a stream that should be silent is listened to.
+const QUIET: Duration = Duration::from_millis(100);
 /// How often a report is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -85,13 +87,19 @@ impl Rig {
     /// Waits until the report is as wanted.
     pub(crate) async fn until(&self, wanted: impl Fn(&Report) -> bool) {
         let seen = async {
-            while !wanted(&self.gateway.report()) {
+            while !wanted(&self.now()) {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
         if testkit::within("a report", seen).await.is_err() {
             panic!("{:#?}", self.gateway.report());
         }
+    }
+
+    /// The report with all that servers have said by now.
+    pub(crate) fn now(&self) -> Report {
+        self.gateway.refresh();
+        self.gateway.report()
     }
 
     /// The URL of the toolset `main`.
@@ -215,6 +223,28 @@ impl Session {
             .unwrap()
             .status
     }
+}
+
+/// The next message of a stream, but for changes of lists: while servers start, those come when they come.
+pub(crate) async fn next(stream: &mut Reply) -> Value {
+    loop {
+        let event = stream.event().await.unwrap().expect("one more event");
+        let message = event.json();
+        if !is_list_change(&message) {
+            return message;
+        }
+    }
+}
+
+/// Sees that a stream says nothing more for a while.
+pub(crate) async fn is_quiet(stream: &mut Reply) {
+    let heard = tokio::time::timeout(QUIET, next(stream)).await;
+    assert!(heard.is_err(), "{heard:?}");
+}
+
+fn is_list_change(message: &Value) -> bool {
+    let method = message["method"].as_str();
+    method.is_some_and(|method| method.ends_with("/list_changed"))
 }
 
 /// A server that answers as `canned` does, and `tools/call` as the test says.

@@ -3,5 +3,6 @@
 mod carried;
 mod changes;
 mod flow;
+mod older;
 mod questions;
 mod tenants;

@@ -308,6 +308,10 @@ impl<'r> StreamEditor<'r> {
             let Some((node, _)) = self.open.last() else {
                 return Err(Syntax::Unexpected);
             };
+            // An escaped key is the same key: a reader decodes it.
+            if *node != NOWHERE && self.key.contains(&b'\\') {
+                self.key = decoded(&self.key).ok_or(Syntax::Unexpected)?;
+            }
             self.node = if *node == NOWHERE {
                 NOWHERE
             } else {
@@ -399,6 +403,15 @@ impl<'r> StreamEditor<'r> {
     }
 }
 
+/// A key without its escapes; keys cut at [`KEY_BYTES_MAX`] match nothing and may end in half an escape.
+fn decoded(key: &[u8]) -> Option<Vec<u8>> {
+    if key.len() >= KEY_BYTES_MAX {
+        return Some(key.to_vec());
+    }
+    let text = [b"\"", key, b"\""].concat();
+    serde_json::from_slice::<String>(&text).ok().map(String::into_bytes)
+}
+
 /// Walks a string's content from `at`: the index after what was read, whether its closing quote was read,
 /// and whether the piece ended on a backslash.
 fn string_end(piece: &[u8], mut at: usize, mut escaped: bool) -> (usize, bool, bool) {
@@ -482,6 +495,11 @@ mod tests {
             r#"{"id":"a\\","x":[[],{},"\\\"",true,null,-1e+5]}"#,
             r#"{"id":<0:"a\\">,"x":[[],{},"\\\"",true,null,-1e+5]}"#,
         );
+    }
+
+    #[test]
+    fn an_escaped_key_is_the_same_key() {
+        check(r#"{"\u0069d":1,"result":{}}"#, r#"{"\u0069d":<0:1>,"result":{}}"#);
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub fn shown_uri<'a>(server: &str, uri: &'a str) -> Cow<'a, str> {
         return Cow::Borrowed(uri);
     }
     match rest.strip_prefix("//") {
-        Some(rest) => Cow::Owned(format!("{scheme}://{server}~{rest}")),
-        None => Cow::Owned(format!("{WRAP}{server}:{}", encode(uri))),
+        Some(rest) if !is_wrapped(scheme) => Cow::Owned(format!("{scheme}://{server}~{rest}")),
+        // A scheme of our own making must not be taken for one when it comes back.
+        Some(_) | None => Cow::Owned(format!("{WRAP}{server}:{}", encode(uri))),
     }
 }
 
@@ -28,7 +29,9 @@ pub fn shown_uri<'a>(server: &str, uri: &'a str) -> Cow<'a, str> {
 #[must_use]
 pub fn shown_template<'a>(server: &str, template: &'a str) -> Cow<'a, str> {
     match split_scheme(template) {
-        Some((_, rest)) if rest.starts_with("//") => shown_uri(server, template),
+        Some((scheme, rest)) if rest.starts_with("//") && !is_wrapped(scheme) => {
+            shown_uri(server, template)
+        }
         Some(_) | None => Cow::Borrowed(template),
     }
 }
@@ -48,6 +51,12 @@ pub fn own_uri(shown: &str) -> Option<(Cow<'_, str>, String)> {
         server.into()
     };
     Some((server, format!("{scheme}://{rest}")))
+}
+
+fn is_wrapped(scheme: &str) -> bool {
+    scheme
+        .get(..WRAP.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(WRAP))
 }
 
 fn split_scheme(uri: &str) -> Option<(&str, &str)> {
@@ -97,6 +106,10 @@ mod tests {
             "urn:isbn:1?a%20b#é",
             "memo:x",
             "ui://a~b/c",
+            // Of another gateway behind this one, or meant to look like it.
+            "marque+x:memo%3Ay",
+            "marque+x://y",
+            "MARQUE+X://y",
             "x://",
         ] {
             let shown = shown_uri("files", uri);

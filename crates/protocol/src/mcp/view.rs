@@ -1,11 +1,7 @@
 //! Borrowed looks at the few members the gateway reads.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-use crate::json::string;
 
 /// Keys of `_meta` with a meaning of their own (MCP 2026-07-28, basic/index).
 pub mod meta_key {
@@ -48,12 +44,6 @@ pub struct CallParams<'a> {
     /// `params._meta`.
     #[serde(borrow, rename = "_meta")]
     pub meta: Option<&'a RawValue>,
-    /// `params.task` of the experimental tasks of 2025-11-25.
-    #[serde(borrow)]
-    pub task: Option<&'a RawValue>,
-    /// `params.inputResponses` of a modern retry.
-    #[serde(borrow, rename = "inputResponses")]
-    pub input_responses: Option<&'a RawValue>,
 }
 
 impl<'a> CallParams<'a> {
@@ -62,28 +52,16 @@ impl<'a> CallParams<'a> {
     /// # Errors
     /// When `params` is not an object or doubles a member.
     pub fn parse(params: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(params)
+        object(params)
     }
 }
 
-/// A name in two forms: decoded, and raw where it stands.
-#[derive(Debug, Clone)]
-pub struct Name<'a> {
-    /// The decoded text.
-    pub text: Cow<'a, str>,
-    /// The JSON string as it came.
-    pub raw: &'a str,
-}
-
-impl<'a> Name<'a> {
-    /// The name in a JSON string.
-    #[must_use]
-    pub fn from_raw(raw: &'a RawValue) -> Option<Self> {
-        string(raw.get()).map(|text| Self {
-            text,
-            raw: raw.get(),
-        })
+/// Reads an object; an array of the members' values, which the parser would take too, is none.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    if text.trim_start().starts_with('[') {
+        return Err(serde::de::Error::custom("expected an object"));
     }
+    serde_json::from_str(text)
 }
 
 /// `_meta` of a request.
@@ -96,9 +74,6 @@ pub struct Meta<'a> {
     /// What a modern client can do.
     #[serde(borrow, rename = "io.modelcontextprotocol/clientCapabilities")]
     pub client_capabilities: Option<&'a RawValue>,
-    /// Who a modern client says it is.
-    #[serde(borrow, rename = "io.modelcontextprotocol/clientInfo")]
-    pub client_info: Option<&'a RawValue>,
     /// Which log messages a modern client wants.
     #[serde(borrow, rename = "io.modelcontextprotocol/logLevel")]
     pub log_level: Option<&'a RawValue>,
@@ -113,18 +88,6 @@ impl<'a> Meta<'a> {
     /// # Errors
     /// When `_meta` is not an object or doubles a member.
     pub fn parse(meta: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(meta)
+        object(meta)
     }
-}
-
-/// Who a client or server says it is.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Implementation {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Its name for people.
-    pub title: Option<String>,
 }

@@ -50,11 +50,16 @@ fn expected(value: &mut Value) {
             *value = Value::from(format!("<{slot}>"));
         }
     };
-    let Some(members) = value.as_object_mut() else { return };
+    let Some(members) = value.as_object_mut() else {
+        return;
+    };
     if let Some(id) = members.get_mut("id") {
         mark(id, 0);
     }
-    if let Some(uri) = members.get_mut("result").and_then(|result| result.get_mut("uri")) {
+    if let Some(uri) = members
+        .get_mut("result")
+        .and_then(|result| result.get_mut("uri"))
+    {
         mark(uri, 1);
     }
     let each = |value: &mut Value, then: &dyn Fn(&mut Value)| match value {
@@ -62,7 +67,10 @@ fn expected(value: &mut Value) {
         Value::Object(members) => members.values_mut().for_each(then),
         _ => {}
     };
-    if let Some(contents) = members.get_mut("result").and_then(|result| result.get_mut("contents")) {
+    if let Some(contents) = members
+        .get_mut("result")
+        .and_then(|result| result.get_mut("contents"))
+    {
         each(contents, &|item| {
             if let Some(uri) = item.as_object_mut().and_then(|item| item.get_mut("uri")) {
                 mark(uri, 2);
@@ -78,7 +86,10 @@ fn expected(value: &mut Value) {
 fn is_plain(text: &str) -> bool {
     fn walk(text: &str) -> bool {
         if text.starts_with('[') {
-            return protocol::json::elements(text).unwrap().into_iter().all(walk);
+            return protocol::json::elements(text)
+                .unwrap()
+                .into_iter()
+                .all(walk);
         }
         if !text.starts_with('{') {
             return true;
@@ -86,7 +97,8 @@ fn is_plain(text: &str) -> bool {
         let members = protocol::json::members(text).unwrap();
         let mut keys: Vec<&str> = members.iter().map(|member| member.key.as_ref()).collect();
         keys.sort_unstable();
-        keys.windows(2).all(|two| two[0] != two[1]) && members.iter().all(|member| walk(member.value))
+        keys.windows(2).all(|two| two[0] != two[1])
+            && members.iter().all(|member| walk(member.value))
     }
     !text.contains("\\u0069d") && walk(text)
 }

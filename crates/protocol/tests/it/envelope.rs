@@ -58,7 +58,11 @@ proptest! {
 fn nesting_ends_at_the_limit_and_not_before() {
     let nested = |depth: usize| {
         let open = depth - 1;
-        format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":{}{}}}", "[".repeat(open), "]".repeat(open))
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":{}{}}}",
+            "[".repeat(open),
+            "]".repeat(open)
+        )
     };
     assert!(Message::parse(nested(DEPTH_MAX - 1).into()).is_ok());
     assert!(Message::parse(nested(DEPTH_MAX + 1).into()).is_err());

@@ -20,7 +20,11 @@ pub(crate) fn text() -> BoxedStrategy<String> {
         Just(r#""\u0061\/\ud83d\ude00""#.to_owned()),
         "\\PC{0,16}".prop_map(|text| serde_json::to_string(&text).unwrap()),
     ];
-    let word = prop_oneof![Just("null".to_owned()), Just("true".to_owned()), Just("false".to_owned())];
+    let word = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("false".to_owned())
+    ];
     let space = prop_oneof![Just(""), Just(" "), Just("\r\n\t")];
     let leaf = prop_oneof![word, number, string];
     let nested = leaf.prop_recursive(5, 40, 5, move |inner| {
@@ -32,13 +36,22 @@ pub(crate) fn text() -> BoxedStrategy<String> {
             Just("\\u0069d".to_owned()),
             "[a-zé]{0,5}".prop_map(|key| key),
         ];
-        let array = (proptest::collection::vec(inner.clone(), 0..5), space.clone())
-            .prop_map(|(items, space)| format!("[{space}{}{space}]", items.join(&format!("{space},"))));
-        let object = (proptest::collection::vec((key, inner), 0..5), space.clone()).prop_map(|(members, space)| {
-            let members: Vec<String> =
-                members.iter().map(|(key, value)| format!("\"{key}\"{space}:{value}")).collect();
-            format!("{{{}{space}}}", members.join(&format!(",{space}")))
-        });
+        let array = (
+            proptest::collection::vec(inner.clone(), 0..5),
+            space.clone(),
+        )
+            .prop_map(|(items, space)| {
+                format!("[{space}{}{space}]", items.join(&format!("{space},")))
+            });
+        let object = (proptest::collection::vec((key, inner), 0..5), space.clone()).prop_map(
+            |(members, space)| {
+                let members: Vec<String> = members
+                    .iter()
+                    .map(|(key, value)| format!("\"{key}\"{space}:{value}"))
+                    .collect();
+                format!("{{{}{space}}}", members.join(&format!(",{space}")))
+            },
+        );
         prop_oneof![array, object]
     });
     nested.boxed()

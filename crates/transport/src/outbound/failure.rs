@@ -36,10 +36,12 @@ pub enum Failure {
         reason: String,
     },
     /// As many calls as allowed are under way, and none ended in time.
-    #[error("{server}: {calls_max} calls are under way, and none ended within {wait:?}")]
+    #[error("{server}: {calls_max} {what} are under way, and none ended within {wait:?}")]
     Busy {
         /// The server.
         server: Arc<str>,
+        /// Calls or streams.
+        what: &'static str,
         /// What is allowed.
         calls_max: usize,
         /// How long the call waited.

@@ -28,7 +28,7 @@ mod waits;
 use self::dial::{Dialed, Dialer, Host, Tls};
 use self::failure::causes;
 use self::http1::{Link, Outcome};
-use self::pool::{Lease, Pool};
+use self::pool::{Lease, Pool, Use};
 
 pub use self::failure::{Awaited, Failure};
 pub use self::incoming::Incoming;
@@ -175,6 +175,21 @@ impl Target {
         self.send_with(request, self.waits)
     }
 
+    /// Opens a stream that may rest for as long as it likes; it takes no place among the calls.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn open_stream(
+        &self,
+        request: Request<Bytes>,
+    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> + Send {
+        let waits = Waits {
+            idle: None,
+            ..self.waits
+        };
+        self.deliver(self.prepare(request), waits, Use::Stream)
+    }
+
     /// As [`send`](Self::send), with other waits than the target's own.
     ///
     /// # Errors
@@ -185,16 +200,17 @@ impl Target {
         waits: Waits,
     ) -> impl Future<Output = Result<Response<Incoming>, Failure>> + Send {
         // Not async itself: a future is moved with room for all it was ever given.
-        self.deliver(self.prepare(request), waits)
+        self.deliver(self.prepare(request), waits, Use::Call)
     }
 
     async fn deliver(
         &self,
         mut request: Request<Full<Bytes>>,
         waits: Waits,
+        used_for: Use,
     ) -> Result<Response<Incoming>, Failure> {
         let now = Instant::now();
-        let mut lease = self.pool.lease(now).await?;
+        let mut lease = self.pool.lease(now, used_for).await?;
         let mut tries = 0;
         loop {
             tries += 1;

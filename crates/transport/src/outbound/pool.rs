@@ -20,7 +20,7 @@ pub(super) struct Pool {
     pub(super) server: Arc<str>,
     pub(super) limits: TargetLimits,
     state: Mutex<State>,
-    freed: Notify,
+    freed: [Notify; 2],
 }
 
 #[derive(Default)]
@@ -29,19 +29,36 @@ struct State {
     idle: VecDeque<Box<Link>>,
     /// HTTP/2: one connection for all calls.
     shared: Option<http2::Sender>,
-    /// Calls under way.
-    in_use: usize,
-    /// Calls that wait for one of those to end.
-    waiting: usize,
+    /// Calls under way, and streams open.
+    in_use: [usize; 2],
+    /// Those that wait for one to end.
+    waiting: [usize; 2],
     /// The sweeper, and what drives the HTTP/2 connection.
     tasks: JoinSet<()>,
     sweeping: bool,
 }
 
-/// The right to one call, with a connection if there was one at rest. Its drop closes the connection.
+/// What a lease is for. A stream may rest for hours and must not take the place of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Call,
+    Stream,
+}
+
+impl Use {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Call => "calls",
+            Self::Stream => "streams",
+        }
+    }
+}
+
+/// The right to one call or stream, with a connection if there was one at rest. Its drop closes the connection.
 pub(super) struct Lease {
     pub(super) link: Option<Box<Link>>,
     pool: Option<Arc<Pool>>,
+    used_for: Use,
 }
 
 impl Pool {
@@ -50,32 +67,44 @@ impl Pool {
             server,
             limits,
             state: Mutex::default(),
-            freed: Notify::new(),
+            freed: Default::default(),
         })
     }
 
-    /// The right to one call; waits, within the limit, while there are too many.
-    pub(super) async fn lease(self: &Arc<Self>, now: Instant) -> Result<Lease, Failure> {
-        if let Some(lease) = self.try_lease(now) {
+    /// The right to one call or stream; waits, within the limit, while there are too many.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        now: Instant,
+        used_for: Use,
+    ) -> Result<Lease, Failure> {
+        if let Some(lease) = self.try_lease(now, used_for) {
             return Ok(lease);
         }
-        let waiting = Waiting::join(self);
+        let waiting = Waiting::join(self, used_for);
         let wait = self.limits.call_wait;
         let lease = tokio::time::timeout(wait, waiting.lease()).await;
         lease.map_err(|_| Failure::Busy {
             server: Arc::clone(&self.server),
-            calls_max: self.limits.calls_max,
+            what: used_for.name(),
+            calls_max: self.most(used_for),
             wait,
         })
     }
 
-    fn try_lease(self: &Arc<Self>, now: Instant) -> Option<Lease> {
+    const fn most(&self, used_for: Use) -> usize {
+        match used_for {
+            Use::Call => self.limits.calls_max,
+            Use::Stream => self.limits.streams_max,
+        }
+    }
+
+    fn try_lease(self: &Arc<Self>, now: Instant, used_for: Use) -> Option<Lease> {
         let (link, aged) = {
             let mut state = self.state();
-            if state.in_use >= self.limits.calls_max {
+            if state.in_use[used_for as usize] >= self.most(used_for) {
                 return None;
             }
-            state.in_use += 1;
+            state.in_use[used_for as usize] += 1;
             match state.idle.pop_back() {
                 Some(link) if link.is_aged(now, self.limits.idle_age) => {
                     // The others rest for longer still, though their servers may allow more.
@@ -95,6 +124,7 @@ impl Pool {
         Some(Lease {
             link,
             pool: Some(Arc::clone(self)),
+            used_for,
         })
     }
 
@@ -124,13 +154,13 @@ impl Pool {
         self.state().shared = None;
     }
 
-    fn rest(self: &Arc<Self>, mut link: Box<Link>) {
+    fn rest(self: &Arc<Self>, mut link: Box<Link>, used_for: Use) {
         link.rested_since = Instant::now();
         let surplus = {
             let mut state = self.state();
-            state.in_use -= 1;
-            if state.waiting > 0 {
-                self.freed.notify_one();
+            state.in_use[used_for as usize] -= 1;
+            if state.waiting[used_for as usize] > 0 {
+                self.freed[used_for as usize].notify_one();
             }
             if !state.sweeping {
                 state.sweeping = true;
@@ -149,11 +179,11 @@ impl Pool {
         drop(surplus);
     }
 
-    fn release(&self) {
+    fn release(&self, used_for: Use) {
         let mut state = self.state();
-        state.in_use -= 1;
-        if state.waiting > 0 {
-            self.freed.notify_one();
+        state.in_use[used_for as usize] -= 1;
+        if state.waiting[used_for as usize] > 0 {
+            self.freed[used_for as usize].notify_one();
         }
     }
 
@@ -205,18 +235,18 @@ async fn sweep(pool: Weak<Pool>, interval: Duration) {
 }
 
 /// One call in the queue for a lease.
-struct Waiting<'a>(&'a Arc<Pool>);
+struct Waiting<'a>(&'a Arc<Pool>, Use);
 
 impl<'a> Waiting<'a> {
-    fn join(pool: &'a Arc<Pool>) -> Self {
-        pool.state().waiting += 1;
-        Self(pool)
+    fn join(pool: &'a Arc<Pool>, used_for: Use) -> Self {
+        pool.state().waiting[used_for as usize] += 1;
+        Self(pool, used_for)
     }
 
     async fn lease(&self) -> Lease {
         loop {
-            let freed = self.0.freed.notified();
-            if let Some(lease) = self.0.try_lease(Instant::now()) {
+            let freed = self.0.freed[self.1 as usize].notified();
+            if let Some(lease) = self.0.try_lease(Instant::now(), self.1) {
                 return lease;
             }
             freed.await;
@@ -226,7 +256,7 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.state().waiting -= 1;
+        self.0.state().waiting[self.1 as usize] -= 1;
     }
 }
 
@@ -242,7 +272,7 @@ impl Lease {
     /// Ends the call and keeps its connection for another.
     pub(super) fn rest(mut self) {
         if let (Some(link), Some(pool)) = (self.link.take(), self.pool.take()) {
-            pool.rest(link);
+            pool.rest(link, self.used_for);
         }
     }
 }
@@ -252,7 +282,7 @@ impl Drop for Lease {
         if let Some(pool) = self.pool.take() {
             // First the socket, then the right: else there could be one connection too many.
             self.link = None;
-            pool.release();
+            pool.release(self.used_for);
         }
     }
 }

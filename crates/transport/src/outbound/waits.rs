@@ -30,8 +30,10 @@ impl Default for Waits {
 /// What one target may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetLimits {
-    /// Calls under way at one time, streams included; with HTTP/1.1 each has its connection. Default: 1024.
+    /// Calls under way at one time; with HTTP/1.1 each has its connection. Default: 1024.
     pub calls_max: usize,
+    /// Streams open at one time, which are no calls: they rest most of the time. Default: 8192.
+    pub streams_max: usize,
     /// How long a call waits for another to end when there are that many. Default: 5 s.
     pub call_wait: Duration,
     /// Connections kept open between calls. Default: 256.
@@ -48,6 +50,7 @@ impl Default for TargetLimits {
     fn default() -> Self {
         Self {
             calls_max: 1024,
+            streams_max: 8192,
             call_wait: Duration::from_secs(5),
             idle_max: 256,
             idle_age: Duration::from_secs(30),

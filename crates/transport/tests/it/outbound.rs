@@ -389,6 +389,30 @@ async fn calls_beyond_the_limit_wait_and_then_fail() {
 }
 
 #[tokio::test]
+async fn open_streams_take_no_place_among_the_calls() {
+    let server = answers(OK).await;
+    let limits = TargetLimits {
+        calls_max: 1,
+        streams_max: 2,
+        call_wait: Duration::from_millis(100),
+        ..TargetLimits::default()
+    };
+    let target = target_with(&server.url(), &Trust::System, Waits::default(), limits);
+    let one = soon(target.open_stream(post("ping"))).await.unwrap();
+    let _other = soon(target.open_stream(post("ping"))).await.unwrap();
+    call(&target).await.unwrap();
+    let failure = soon(target.open_stream(post("ping"))).await.unwrap_err();
+    assert!(
+        matches!(failure, Failure::Busy { calls_max: 2, .. })
+            && failure.to_string().contains("streams"),
+        "{failure}"
+    );
+    drop(one);
+    soon(target.open_stream(post("ping"))).await.unwrap();
+    call(&target).await.unwrap();
+}
+
+#[tokio::test]
 async fn many_calls_at_once_share_few_connections() {
     let server = answers(OK).await;
     let limits = TargetLimits {

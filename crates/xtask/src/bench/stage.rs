@@ -184,7 +184,7 @@ impl Stage {
              \x20 upstream stub {{ server 127.0.0.1:{backend}; keepalive 64; keepalive_requests 1000000000; }}\n\
              \x20 server {{\n    listen 127.0.0.1:{port} backlog=4096;\n    location / {{\n      proxy_pass http://stub;\n\
              \x20     proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n      proxy_read_timeout 3600s;\n\
-             \x20     proxy_buffers 32 64k;\n      proxy_busy_buffers_size 128k;\n      proxy_max_temp_file_size 0;\n\
+             \x20     proxy_buffers 8 256k;\n      proxy_busy_buffers_size 512k;\n      proxy_max_temp_file_size 0;\n\
              \x20   }}\n  }}\n}}\n"
         )
     }

@@ -33,6 +33,9 @@ pub(super) async fn what_is_served(gateway: &Gateway, endpoints: &[Endpoint]) {
         report = gateway.report();
     }
     spinner.finish_and_clear();
+    // What servers have said by now is counted, even if the merge that follows it is still due.
+    gateway.refresh();
+    report = gateway.report();
     anstream::print!("{}", summary(&report, endpoints));
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{Doors, Gateway, Settings, serve_stdio};
+use gateway::{Doors, Gateway, Settings, serve_stdio_until};
 use resources::ResourceSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -88,16 +88,14 @@ async fn over_stdio(
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(reloads.follow(gateway.clone(), None));
-    let served = serve_stdio(
-        gateway.clone(),
-        &toolset.path,
-        tokio::io::stdin(),
-        tokio::io::stdout(),
-    );
-    let outcome = tokio::select! {
-        outcome = served => outcome,
-        () = signals.stop() => Ok(()),
+    let stopping = async {
+        signals.stop().await;
+        tracing::info!("stopping; calls under way may finish");
+        gateway.close_streams();
     };
+    let limit = args.drain_limit.as_std();
+    let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+    let outcome = serve_stdio_until(gateway.clone(), &toolset.path, input, output, stopping, limit).await;
     stop(args, gateway, None, signals).await;
     outcome.map_err(|error| Stop::Reason(error.to_string()))
 }

@@ -7,7 +7,6 @@ use crate::rig::{Rig, modern, server};
 
 const TOOLS: &str = r#"[
     {"name":"echo","inputSchema":{"type":"object"}},
-    {"name":"größe","inputSchema":{"type":"object"}},
     {"name":"mirror","inputSchema":{"type":"object","properties":{
         "region":{"type":"string","x-mcp-header":"Region"},
         "count":{"type":"integer","x-mcp-header":"Count"},
@@ -106,31 +105,15 @@ async fn without_a_version_header_modern_meta_is_still_modern() {
 #[tokio::test]
 async fn names_may_come_encoded() {
     let (server, rig) = served().await;
-    // "größe" and "echo"; the sentinel's markers are exact.
-    for (name, header, served) in [
-        ("größe", "=?base64?Z3LDtsOfZQ==?=", true),
-        ("echo", "=?base64?ZWNobw==?=", true),
-        ("echo", "=?BASE64?ZWNobw==?=", false),
-        ("echo", "=?base64?ZWNobw==", false),
+    // The sentinel's markers are exact, and what is between them is base64.
+    for (header, status) in [
+        ("=?base64?ZWNobw==?=", 200),
+        ("=?BASE64?ZWNobw==?=", 400),
+        ("=?base64?ZWNobw==", 400),
+        ("=?base64?b3RoZXI=?=", 400),
     ] {
-        let listed = rig.list("tools/list").await;
-        let shown = listed["result"]["tools"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|tool| tool["name"] == name);
-        if shown.is_none() {
-            // Names that hosted models refuse are shown under another one.
-            continue;
-        }
-        let mut reply = rig
-            .call("\"h\"", name)
-            .set("Mcp-Name", header)
-            .send()
-            .await
-            .unwrap();
-        let text = reply.text().await.unwrap();
-        assert_eq!(reply.status == 200, served, "{name} {header}: {text}");
+        let request = rig.call("\"h\"", "echo").set("Mcp-Name", header);
+        assert_eq!(request.send().await.unwrap().status, status, "{header}");
     }
     assert!(
         server

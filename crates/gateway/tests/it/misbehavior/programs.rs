@@ -25,12 +25,12 @@ while read -r line; do
   printf '%s\n' "$line" >> "$LOG"
 "#;
 
-struct Shell {
+pub(crate) struct Shell {
     folder: TempDir,
 }
 
 impl Shell {
-    fn new(body: &str) -> Self {
+    pub(crate) fn new(body: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         program(&folder.path().join("supervisor"), SUPERVISOR);
         let log = folder.path().join("log");
@@ -40,7 +40,7 @@ impl Shell {
         Self { folder }
     }
 
-    async fn rig(&self, more: &str) -> Rig {
+    pub(crate) async fn rig(&self, more: &str) -> Rig {
         let server = self.folder.path().join("server");
         let yaml = format!(
             "apiVersion: marque.dev/v1alpha1\nkind: Toolset\nmetadata: {{name: main}}\nspec:\n  servers:\n  - {{name: sh, command: [\"{}\"]{more}}}\n",
@@ -52,14 +52,14 @@ impl Shell {
     }
 
     /// Every message that any run of the program has read.
-    fn heard(&self) -> Vec<Value> {
+    pub(crate) fn heard(&self) -> Vec<Value> {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
         log.lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
     }
 
-    async fn hears(&self, method: &str) -> Value {
+    pub(crate) async fn hears(&self, method: &str) -> Value {
         let heard = async {
             loop {
                 if let Some(found) = self

@@ -231,13 +231,13 @@ impl Offer {
             "tools/call" => {
                 let name = named("name");
                 known(&self.all_tools(), "name", &name)
-                    .ok_or((-32602, format!("no tool {name}")))?;
+                    .ok_or_else(|| (-32602, format!("no tool {name}")))?;
                 json!({"content": [{"type": "text", "text": format!("{server}: {name}")}]})
             }
             "prompts/get" => {
                 let name = named("name");
                 known(&items(&self.prompts, "name"), "name", &name)
-                    .ok_or((-32602, format!("no prompt {name}")))?;
+                    .ok_or_else(|| (-32602, format!("no prompt {name}")))?;
                 json!({"messages": [{"role": "user", "content": {"type": "text", "text": format!("{server}: {name}")}}]})
             }
             "resources/read" => {
@@ -298,9 +298,11 @@ impl Offer {
         let after = self
             .page
             .map_or(items.len(), |page| items.len().min(first + page));
-        let next = (after < items.len())
-            .then(|| format!(r#","nextCursor":"{after}""#))
-            .unwrap_or_default();
+        let next = if after < items.len() {
+            format!(r#","nextCursor":"{after}""#)
+        } else {
+            String::new()
+        };
         let hints = format!(
             r#","resultType":"complete","ttlMs":{},"cacheScope":"{}""#,
             self.ttl_ms, self.scope

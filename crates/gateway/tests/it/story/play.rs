@@ -336,30 +336,7 @@ impl Play<'_> {
                 difference.unwrap_or_default()
             );
         }
-        self.unordered(step.events.as_deref().unwrap_or_default(), &reply, &text)
-    }
-
-    fn unordered(&self, expected: &[Value], reply: &Reply, text: &str) -> anyhow::Result<()> {
-        if expected.is_empty() {
-            return Ok(());
-        }
-        ensure!(reply.is_stream(), "no event stream: {text}");
-        let data = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("data:"))
-            .map(str::trim)
-            .filter(|data| !data.is_empty());
-        let mut found = data
-            .map(serde_json::from_str)
-            .collect::<Result<Vec<Value>, _>>()?;
-        for expected in expected {
-            let at = found
-                .iter()
-                .position(|message| differs(expected, Some(message)).is_none());
-            found.remove(at.with_context(|| format!("no event like {expected}: {text}"))?);
-        }
-        ensure!(found.is_empty(), "more events than expected: {found:?}");
-        Ok(())
+        unordered(step.events.as_deref().unwrap_or_default(), &reply, &text)
     }
 
     async fn opening(&mut self, name: &str, expected: &Value) -> anyhow::Result<()> {
@@ -529,6 +506,30 @@ impl Play<'_> {
         serde_json::from_str(&self.kept.iter().fold(value.to_string(), fill))
             .unwrap_or_else(|_| value.clone())
     }
+}
+
+/// Holds the events of an answer against those expected, in any order.
+fn unordered(expected: &[Value], reply: &Reply, text: &str) -> anyhow::Result<()> {
+    if expected.is_empty() {
+        return Ok(());
+    }
+    ensure!(reply.is_stream(), "no event stream: {text}");
+    let data = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data:"))
+        .map(str::trim)
+        .filter(|data| !data.is_empty());
+    let mut found = data
+        .map(serde_json::from_str)
+        .collect::<Result<Vec<Value>, _>>()?;
+    for expected in expected {
+        let at = found
+            .iter()
+            .position(|message| differs(expected, Some(message)).is_none());
+        found.remove(at.with_context(|| format!("no event like {expected}: {text}"))?);
+    }
+    ensure!(found.is_empty(), "more events than expected: {found:?}");
+    Ok(())
 }
 
 fn params(message: &Value) -> Value {

@@ -297,3 +297,33 @@ fn only<'v>(step: &'v Value, key: &str) -> anyhow::Result<&'v Value> {
 fn text(value: &Value) -> anyhow::Result<String> {
     value.as_str().map(str::to_owned).context("a name is text")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn misspelled_words_are_refused() {
+        let right = [
+            json!({"send": "tools/list", "result": {}, "as": "alice", "only": "modern"}),
+            json!({"stop": "one", "only": "legacy"}),
+            json!({"saw": {"server": "one", "method": "tools/list", "count": 1}}),
+        ];
+        for step in right {
+            assert!(Step::read(step.clone()).is_ok(), "{step}");
+        }
+        let wrong = [
+            json!({"send": "tools/list", "reslt": {}}),
+            json!({"finish": "call", "reslt": {}}),
+            json!({"snd": "tools/list"}),
+            json!({"stop": "one", "start": "one"}),
+            json!({"hear": {}, "an": "changes"}),
+            json!({"saw": {"server": "one", "method": "tools/list", "cuont": 1}}),
+        ];
+        for step in wrong {
+            assert!(Step::read(step.clone()).is_err(), "{step}");
+        }
+    }
+}

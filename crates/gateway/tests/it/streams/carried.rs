@@ -125,9 +125,10 @@ async fn modern_logs_come_only_at_the_level_of_this_request() {
     let server = server(modern(), logging).await;
     let rig = Rig::before(&server).await;
     let levels = async |level: Option<&str>| {
-        let meta = level.map_or("{}".to_owned(), |level| {
-            format!(r#"{{"io.modelcontextprotocol/logLevel":{level}}}"#)
-        });
+        let meta = level.map_or_else(
+            || "{}".to_owned(),
+            |level| format!(r#"{{"io.modelcontextprotocol/logLevel":{level}}}"#),
+        );
         let request = http::modern_meta(&rig.url(), 1, "tools/call", r#"{"name":"echo"}"#, &meta)
             .header("Mcp-Name", "echo");
         let mut reply = request.send().await.unwrap();

@@ -1,10 +1,9 @@
 //! Changes of resources and lists: who wants them gets them, tagged with its own names, and nobody else.
 
-use serde_json::Value;
-use testkit::http::{self, Reply};
+use testkit::http;
 use testkit::raw::{Canned, Push, RawServer, Script, canned, feed};
 
-use crate::rig::{Rig, toolset};
+use crate::rig::{Rig, next, toolset};
 
 const RESOURCES: &str = r#"{"resultType":"complete","ttlMs":0,"cacheScope":"public","resources":[{"uri":"file:///x","name":"x"}]}"#;
 
@@ -22,8 +21,13 @@ async fn server(modern: bool) -> (RawServer, Push) {
     let server =
         RawServer::start(
             move |seen| match (&*seen.method, seen.rpc_method().as_deref()) {
-                ("GET", _) | (_, Some("subscriptions/listen")) => {
-                    Script::sse().follow(&events).hold()
+                ("GET", _) => Script::sse().follow(&events).hold(),
+                (_, Some("subscriptions/listen")) => {
+                    let notifications = &seen.json()["params"]["notifications"];
+                    Script::sse()
+                        .event(format!(r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"notifications":{notifications}}}}}"#))
+                        .follow(&events)
+                        .hold()
                 }
                 (_, Some("resources/list")) => Script::json(seen.result(RESOURCES)),
                 (_, Some("resources/templates/list")) => Script::json(
@@ -42,15 +46,6 @@ async fn server(modern: bool) -> (RawServer, Push) {
         .await
         .unwrap();
     (server, push)
-}
-
-async fn next(stream: &mut Reply) -> Value {
-    stream
-        .event()
-        .await
-        .unwrap()
-        .expect("one more event")
-        .json()
 }
 
 fn updated(uri: &str, more: &str) -> String {

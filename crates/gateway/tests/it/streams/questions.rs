@@ -1,10 +1,9 @@
 //! Questions of legacy servers to clients: exactly one conversation gets them, and each answer reaches who asked.
 
 use serde_json::{Value, json};
-use testkit::http::Reply;
 use testkit::raw::{Canned, RawServer, Script, Seen, canned, feed};
 
-use crate::rig::{Rig, Session, legacy, toolset};
+use crate::rig::{Rig, Session, is_quiet, legacy, next, toolset};
 
 fn question(id: &str, method: &str, text: &str) -> String {
     format!(
@@ -38,15 +37,6 @@ async fn asking(name: &'static str, asks: &'static [(&'static str, &'static str)
     })
     .await
     .unwrap()
-}
-
-async fn next(stream: &mut Reply) -> Value {
-    stream
-        .event()
-        .await
-        .unwrap()
-        .expect("one more event")
-        .json()
 }
 
 async fn answer(session: &Session, id: &Value, result: &str) {
@@ -113,9 +103,7 @@ async fn questions_come_on_the_stream_of_their_call_and_answers_go_back_with_the
     );
     // Nothing of this came twice: the next on the session's own stream is something else.
     session.notify("notifications/initialized", "{}").await;
-    let quiet =
-        tokio::time::timeout(std::time::Duration::from_millis(200), own_stream.event()).await;
-    assert!(quiet.is_err(), "{quiet:?}");
+    is_quiet(&mut own_stream).await;
 }
 
 #[tokio::test]
@@ -253,11 +241,7 @@ async fn questions_that_belong_to_nobody_are_refused() {
         (&json!(7), &json!(-32601))
     );
     assert!(reply["result"].is_object());
-    assert!(
-        tokio::time::timeout(std::time::Duration::from_millis(100), own_stream.event())
-            .await
-            .is_err()
-    );
+    is_quiet(&mut own_stream).await;
 }
 
 #[tokio::test]
@@ -326,12 +310,7 @@ async fn a_question_on_the_servers_own_stream_comes_on_the_sessions_own_stream()
             Some("own-2")
         )
     );
-    assert!(
-        tokio::time::timeout(std::time::Duration::from_millis(100), strange.event())
-            .await
-            .is_err(),
-        "nobody else hears it"
-    );
+    is_quiet(&mut strange).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,104 @@
+//! One request as its server is to hear it: our number, the server's own names, and headers that say what the body says.
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use protocol::json::Splice;
+use protocol::mcp::{Era, Method, headers};
+
+use crate::conversation::Outgoing;
+use crate::refuse::Refusal;
+use crate::request::Inbound;
+use crate::select::Selected;
+
+/// The request with our number and the server's own names; every other byte as it came.
+pub(crate) fn outgoing(
+    inbound: &Inbound,
+    method: Method,
+    selected: &Selected,
+    number: u64,
+) -> Result<Outgoing, Refusal> {
+    let message = &inbound.message;
+    let mut splice = Splice::new();
+    if let Some(span) = message.id_span() {
+        splice.replace(span, number.to_string());
+    }
+    for (span, own) in &selected.own {
+        splice.replace(span.clone(), own.clone());
+    }
+    if let Some(token) = &inbound.parts.progress_token {
+        splice.replace(token.clone(), number.to_string());
+    }
+    let bytes: Bytes = splice.apply(&message.bytes).into();
+    let params = match inbound.era() {
+        Era::Modern => mirrored(inbound, selected)?,
+        Era::Legacy => Vec::new(),
+    };
+    Ok(Outgoing {
+        id: number,
+        message: bytes,
+        method: method.as_str(),
+        name: selected.header.clone(),
+        params,
+    })
+}
+
+/// Checks the headers that mirror arguments, and gives those the server is to get (streamable-http, "Custom headers").
+fn mirrored(
+    inbound: &Inbound,
+    selected: &Selected,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    let Some(said) = &inbound.mirrored else {
+        // The client's wire has no headers: they are made from the body.
+        return made(inbound, selected);
+    };
+    if selected.params.is_empty() {
+        // What no schema speaks of is passed on untouched.
+        return Ok(said.clone());
+    }
+    let arguments = arguments(inbound)?;
+    for param in selected.params.iter() {
+        let header = said
+            .iter()
+            .find(|(name, _)| name.as_str() == param.header)
+            .map(|(_, value)| value);
+        let wrong = |reason: &'static str| Refusal::HeaderMismatch {
+            header: param.header.clone(),
+            reason: reason.into(),
+        };
+        let header = header
+            .map(|value| {
+                headers::decode(value.as_bytes())
+                    .ok_or_else(|| wrong("holds bytes or an encoding that may not stand there"))
+            })
+            .transpose()?;
+        match (header, param.text(&arguments)) {
+            (None, None) => {}
+            (None, Some(_)) => return Err(wrong("is missing")),
+            (Some(_), None) => return Err(wrong("mirrors an argument that is not there")),
+            (Some(header), Some(text)) if param.agrees(&header, &text) => {}
+            (Some(_), Some(_)) => return Err(wrong("says something else than the body")),
+        }
+    }
+    Ok(said.clone())
+}
+
+fn made(inbound: &Inbound, selected: &Selected) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    if selected.params.is_empty() {
+        return Ok(Vec::new());
+    }
+    let arguments = arguments(inbound)?;
+    let header = |param: &headers::Param| {
+        let text = param.text(&arguments)?;
+        let value = HeaderValue::from_str(&headers::encode(&text)).ok()?;
+        Some((HeaderName::try_from(&param.header).ok()?, value))
+    };
+    Ok(selected.params.iter().filter_map(header).collect())
+}
+
+fn arguments(inbound: &Inbound) -> Result<serde_json::Value, Refusal> {
+    let Some(span) = &inbound.parts.arguments else {
+        return Ok(serde_json::Value::Null);
+    };
+    serde_json::from_str(inbound.raw(span))
+        .map_err(|error| Refusal::Params(error.to_string().into()))
+}
