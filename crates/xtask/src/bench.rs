@@ -18,13 +18,14 @@ use clap::Args;
 
 use load::{Measured, Sample};
 use plan::{Era, Scenario, Target};
+use report::Machine;
 use stage::Stage;
 use tools::Tools;
 
 /// How to measure.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// A short run: two repeats of one second, and docs/performance.md stays as it is.
+    /// A short run: two repeats, and docs/performance.md stays as it is.
     #[arg(long)]
     quick: bool,
     /// How often each scenario visits each hop.
@@ -51,6 +52,7 @@ pub(crate) type Results = BTreeMap<(&'static str, &'static str, Era), Measured>;
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let tools = Tools::find(options)?;
     let pace = Pace::of(options);
+    let machine = Machine::look(&tools)?;
     let mut stage = Stage::set(&tools)?;
     let mut results = Results::new();
     for scenario in plan::SCENARIOS {
@@ -61,7 +63,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if options.quick || !options.only.is_empty() {
         return Ok(());
     }
-    report::write(&results, &report::Machine::look(&tools)?, pace.repeats)
+    report::write(&results, &machine, pace.repeats)
 }
 
 /// How long and how often.
@@ -73,10 +75,11 @@ pub(crate) struct Pace {
 
 impl Pace {
     fn of(options: &Options) -> Self {
+        // Many short visits: a burst of other work then spoils few of them, and the median forgets those.
         let (repeats, warmup, duration) = if options.quick {
-            (2, "0.3", "1")
+            (2, "0.3", "1.2")
         } else {
-            (5, "0.5", "2.5")
+            (9, "0.3", "1.2")
         };
         Self {
             repeats: options.repeats.unwrap_or(repeats),

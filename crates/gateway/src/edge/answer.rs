@@ -28,7 +28,22 @@ pub(super) const SESSION: HeaderName = HeaderName::from_static(headers::SESSION_
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A refusal, the era to say it in, and the id to echo.
-pub(super) struct Refused(pub(super) Refusal, pub(super) Era, pub(super) Option<Id>);
+pub(super) struct Refused {
+    // Refusals are rare and large; what is passed up should be small.
+    refusal: Box<Refusal>,
+    era: Era,
+    id: Option<Id>,
+}
+
+impl Refused {
+    pub(super) fn new(refusal: Refusal, era: Era, id: Option<Id>) -> Self {
+        Self {
+            refusal: Box::new(refusal),
+            era,
+            id,
+        }
+    }
+}
 
 /// Reads a request body within its limits.
 pub(super) async fn read(body: Incoming) -> Result<Bytes, Refusal> {
@@ -145,15 +160,15 @@ pub(super) fn respond(status: StatusCode, body: Body) -> Response<Body> {
     response
 }
 
-pub(super) fn refused(Refused(refusal, era, id): &Refused) -> Response<Body> {
+pub(super) fn refused(Refused { refusal, era, id }: &Refused) -> Response<Body> {
     tracing::debug!(error = %refusal, era = era.as_str(), "refused");
     let status = refusal.status(*era);
-    if matches!(refusal, Refusal::Cancelled) {
+    if matches!(**refusal, Refusal::Cancelled) {
         return respond(status, Body::empty());
     }
     let mut response = json(status, Body::full(refusal.message(*era, id.as_ref())));
-    if let Refusal::HttpMethod(allowed) = refusal {
-        let allowed = if *allowed == "POST" {
+    if let Refusal::HttpMethod(allowed) = **refusal {
+        let allowed = if allowed == "POST" {
             "POST"
         } else {
             "POST, GET, DELETE"

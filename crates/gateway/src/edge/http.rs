@@ -39,7 +39,7 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let origin = request.headers().get(ORIGIN).cloned();
     if let Err(refusal) = doors.check(&request, &peer) {
-        return refused(&Refused(refusal, Era::Legacy, None));
+        return refused(&Refused::new(refusal, Era::Legacy, None));
     }
     let mut response = match route(doors, request, &peer).await {
         Ok(response) => response,
@@ -76,19 +76,20 @@ async fn route(
         }
         let older = legacy_sse::toolset(&table, path)
             .filter(|toolset| toolset.listeners.contains(&peer.listener));
-        let older = older
-            .cloned()
-            .ok_or(Refused(Refusal::NoSuchEndpoint, Era::Legacy, None))?;
+        let older =
+            older
+                .cloned()
+                .ok_or(Refused::new(Refusal::NoSuchEndpoint, Era::Legacy, None))?;
         drop(table);
         return legacy_sse::answer(doors, older, request).await;
     };
     drop(table);
     match *request.method() {
         Method::POST => post(doors, toolset, request).await,
-        Method::GET => get(doors, toolset, &request),
-        Method::DELETE => delete(doors, &toolset, request.headers()).await,
+        Method::GET => get(doors, &toolset, &request),
+        Method::DELETE => delete(doors, &toolset, request.headers()),
         Method::OPTIONS => Ok(preflight(request.headers())),
-        _ => Err(Refused(
+        _ => Err(Refused::new(
             Refusal::HttpMethod("POST, GET and DELETE"),
             Era::Legacy,
             None,
@@ -129,7 +130,7 @@ async fn post(
     toolset: Arc<Toolset>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refused> {
-    let early = |refusal| Refused(refusal, Era::Legacy, None);
+    let early = |refusal| Refused::new(refusal, Era::Legacy, None);
     let accepts = accepts(request.headers()).map_err(early)?;
     check_content_type(request.headers()).map_err(early)?;
     let (parts, body) = request.into_parts();
@@ -138,12 +139,12 @@ async fn post(
         return batched(doors, toolset, &parts.headers, batch).await;
     }
     let version = request::once(&parts.headers, headers::PROTOCOL_VERSION)
-        .map_err(|refusal| Refused(refusal, Era::Modern, None))?;
+        .map_err(|refusal| Refused::new(refusal, Era::Modern, None))?;
     let message = Message::parse(bytes).map_err(|malformed| {
         let modern = version
             .and_then(|value| value.to_str().ok())
             .is_some_and(|text| text == Version::NEWEST.as_str());
-        Refused(
+        Refused::new(
             malformed.into(),
             if modern { Era::Modern } else { Era::Legacy },
             None,
@@ -152,7 +153,7 @@ async fn post(
     let era = request::era(&message, version);
     let id = message.id().cloned();
     if !accepts.events && &*message.method == protocol::mcp::Method::Listen.as_str() {
-        return Err(Refused(Refusal::Accept, era, id));
+        return Err(Refused::new(Refusal::Accept, era, id));
     }
     let outcome = match era {
         Era::Modern => modern(doors, toolset, &parts.headers, message).await,
@@ -160,7 +161,7 @@ async fn post(
     };
     match outcome {
         Ok(reply) => Ok(framed(reply, accepts)),
-        Err(refusal) => Err(Refused(refusal, era, id)),
+        Err(refusal) => Err(Refused::new(refusal, era, id)),
     }
 }
 
@@ -253,7 +254,7 @@ async fn batched(
     headers: &HeaderMap,
     batch: Result<Vec<Bytes>, json_rpc::Malformed>,
 ) -> Result<Response<Body>, Refused> {
-    let early = |refusal| Refused(refusal, Era::Legacy, None);
+    let early = |refusal| Refused::new(refusal, Era::Legacy, None);
     let batch = batch.map_err(|malformed| early(malformed.into()))?;
     let session = session(doors, &toolset, headers).map_err(early)?;
     if session.version != Version::V2025_03_26 {
@@ -308,35 +309,35 @@ async fn one_of_batch(
 
 fn get(
     doors: &Arc<Doors>,
-    toolset: Arc<Toolset>,
+    toolset: &Toolset,
     request: &Request<Incoming>,
 ) -> Result<Response<Body>, Refused> {
-    let early = |refusal| Refused(refusal, Era::Legacy, None);
+    let early = |refusal| Refused::new(refusal, Era::Legacy, None);
     if is_modern(request.headers()) {
-        return Err(Refused(Refusal::HttpMethod("POST"), Era::Modern, None));
+        return Err(Refused::new(Refusal::HttpMethod("POST"), Era::Modern, None));
     }
     if !accepts(request.headers()).map_err(early)?.events {
         return Err(early(Refusal::Accept));
     }
     if !request.headers().contains_key(SESSION) {
-        return Ok(legacy_sse::open(doors, &toolset));
+        return Ok(legacy_sse::open(doors, toolset));
     }
-    let session = session(doors, &toolset, request.headers()).map_err(early)?;
+    let session = session(doors, toolset, request.headers()).map_err(early)?;
     let changes = toolset.changes.subscribe(Era::Legacy);
     let messages = events::session_messages(&session, changes, doors.gateway.closing());
     Ok(event_stream(Box::pin(messages)))
 }
 
-async fn delete(
+fn delete(
     doors: &Arc<Doors>,
     toolset: &Toolset,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Refused> {
     if is_modern(headers) {
-        return Err(Refused(Refusal::HttpMethod("POST"), Era::Modern, None));
+        return Err(Refused::new(Refusal::HttpMethod("POST"), Era::Modern, None));
     }
-    let session =
-        session(doors, toolset, headers).map_err(|refusal| Refused(refusal, Era::Legacy, None))?;
+    let session = session(doors, toolset, headers)
+        .map_err(|refusal| Refused::new(refusal, Era::Legacy, None))?;
     // The client waits only for what concerns it: its id is dead. The servers are told meanwhile.
     doors.gateway.sessions.close(&session);
     let gateway = doors.gateway.clone();

@@ -46,7 +46,7 @@ pub(super) async fn answer(
     toolset: Arc<Toolset>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refused> {
-    let refuse = |refusal| Refused(refusal, Era::Legacy, None);
+    let refuse = |refusal| Refused::new(refusal, Era::Legacy, None);
     let opens = request.uri().path().ends_with(STREAM_SUFFIX);
     match (request.method(), opens) {
         (&Method::GET, true) => Ok(open(doors, &toolset)),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use gateway::{Door, Doors, Gateway, Report, Settings};
@@ -259,9 +260,24 @@ pub(crate) async fn server(
         }
         Some(_) | None => Script::accepted(),
     };
-    RawServer::start(move |seen| canned(&offer, seen).unwrap_or_else(|| other(seen)))
-        .await
-        .unwrap()
+    RawServer::start_at(address_of_its_own(), move |seen| {
+        canned(&offer, seen).unwrap_or_else(|| other(seen))
+    })
+    .await
+    .unwrap()
+}
+
+/// An address whose port nobody else in this program is given while a server is away from it.
+pub(crate) fn address_of_its_own() -> SocketAddr {
+    static TAKEN: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = TAKEN.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    // Linux answers to all of 127.0.0.0/8; elsewhere the port may be lost, rarely.
+    let own = if cfg!(target_os = "linux") {
+        [127, 77, high, low]
+    } else {
+        [127, 0, 0, 1]
+    };
+    SocketAddr::from((own, 0))
 }
 
 /// What a server of the handshake eras offers.

@@ -17,6 +17,8 @@ pub(crate) use offer::raw;
 use offer::{Answer, Wire};
 use say::Said;
 
+use crate::rig::address_of_its_own;
+
 /// One server.
 #[derive(Debug)]
 pub(crate) struct Scripted {
@@ -76,7 +78,7 @@ impl Scripted {
                 gates: BTreeMap::new(),
             }),
         });
-        let raw = RawServer::start(handler(&state)).await?;
+        let raw = RawServer::start_at(address_of_its_own(), handler(&state)).await?;
         let mut server = Self {
             address: raw.address(),
             raw: Some(raw),

@@ -409,7 +409,9 @@ fn decoded(key: &[u8]) -> Option<Vec<u8>> {
         return Some(key.to_vec());
     }
     let text = [b"\"", key, b"\""].concat();
-    serde_json::from_slice::<String>(&text).ok().map(String::into_bytes)
+    serde_json::from_slice::<String>(&text)
+        .ok()
+        .map(String::into_bytes)
 }
 
 /// Walks a string's content from `at`: the index after what was read, whether its closing quote was read,
@@ -499,7 +501,10 @@ mod tests {
 
     #[test]
     fn an_escaped_key_is_the_same_key() {
-        check(r#"{"\u0069d":1,"result":{}}"#, r#"{"\u0069d":<0:1>,"result":{}}"#);
+        check(
+            r#"{"\u0069d":1,"result":{}}"#,
+            r#"{"\u0069d":<0:1>,"result":{}}"#,
+        );
     }
 
     #[test]

@@ -199,6 +199,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "small `tools/call` at 1000 per second",
         arguments: &["--conns", "16", "--rate", "1000"],
         targets: &[DIRECT, NGINX, PEEK, MARQUE_1, MARQUE_10],
+        repeats_max: 5,
         ..CLOSED_LOOP
     },
     Scenario {
@@ -209,7 +210,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         targets: &[MARQUE_1, MARQUE_10_OF_1],
         eras: &[Era::Legacy],
         fresh: true,
-        repeats_max: 3,
+        repeats_max: 2,
     },
     Scenario {
         name: "streams",
@@ -218,7 +219,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         arguments: &["--count", "1000"],
         targets: &[NGINX, PEEK, MARQUE_1, MARQUE_10_OF_1],
         fresh: true,
-        repeats_max: 3,
+        repeats_max: 2,
         ..CLOSED_LOOP
     },
     Scenario {
@@ -227,6 +228,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         load: "startup",
         arguments: &[],
         targets: &[PEEK, MARQUE_1, MARQUE_10_OF_1],
+        repeats_max: 5,
         ..CLOSED_LOOP
     },
 ];

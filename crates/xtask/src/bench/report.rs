@@ -24,6 +24,8 @@ pub(crate) struct Machine {
     system: String,
     rustc: String,
     nginx: String,
+    /// The one-minute load before the first run, by which other work on the machine can be judged.
+    load: String,
 }
 
 impl Machine {
@@ -62,6 +64,10 @@ impl Machine {
                 .next()
                 .unwrap_or_default()
                 .to_owned(),
+            load: std::fs::read_to_string("/proc/loadavg")
+                .ok()
+                .and_then(|text| text.split(' ').next().map(str::to_owned))
+                .unwrap_or_default(),
         })
     }
 }
@@ -96,11 +102,12 @@ fn tell(results: &Results, machine: &Machine, repeats: usize) -> String {
         system,
         rustc,
         nginx,
+        load,
     } = machine;
     [
         format!(
             "Measured {day} on a shared virtual machine with {cpus} CPUs ({cpu}), {system}, kernel {kernel}, \
-             rustc {rustc}, nginx {nginx}; medians of up to {repeats} repeats.\n"
+             rustc {rustc}, nginx {nginx}; medians of up to {repeats} repeats; load average before the first run {load}.\n"
         ),
         aims(results),
         small_calls(results),

@@ -95,7 +95,15 @@ async fn over_stdio(
     };
     let limit = args.drain_limit.as_std();
     let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
-    let outcome = serve_stdio_until(gateway.clone(), &toolset.path, input, output, stopping, limit).await;
+    let outcome = serve_stdio_until(
+        gateway.clone(),
+        &toolset.path,
+        input,
+        output,
+        stopping,
+        limit,
+    )
+    .await;
     stop(args, gateway, None, signals).await;
     outcome.map_err(|error| Stop::Reason(error.to_string()))
 }
