@@ -1,7 +1,9 @@
 //! One server behind us: how to reach it, what it offers in each era, and how it fares.
 
+mod changes;
 mod health;
 mod pace;
+mod probe;
 mod upkeep;
 mod way;
 

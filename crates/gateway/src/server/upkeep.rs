@@ -5,18 +5,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::json_rpc::{self, Id, Message, Shape, code};
+use protocol::json_rpc::Message;
 use protocol::mcp::{Era, Version};
 use resources::ProtocolPin;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::changes::{Changes, concerns_lists};
 use super::pace::{Backoff, Pace, jittered};
 use super::{Done, Server, Status, UNCORRELATED_MAX};
-use crate::conversation::{Conversation, Hello, Outgoing, Way, own_info};
-use crate::failure::{UpstreamFailure, shown};
+use crate::conversation::{Conversation, Way};
+use crate::failure::UpstreamFailure;
 use crate::inventory::Inventory;
-use crate::upstream::{Answer, Audience, Frames};
 
 /// How long "does not speak this era" is believed (`mcp-requirements` calls for ageing legacy verdicts).
 const VERDICT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -122,134 +122,6 @@ impl Server {
             self.leave(conversation);
         }
         outcome
-    }
-
-    async fn open_modern(
-        &self,
-        sender: mpsc::Sender<Bytes>,
-    ) -> Result<(Conversation, Message), UpstreamFailure> {
-        let conversation =
-            Conversation::modern(self.name.clone(), &self.way, self.ids.clone(), sender).await?;
-        let silent_means_legacy = matches!(self.way, Way::Program(_));
-        match conversation.ask("server/discover", "{}").await {
-            Ok(opening) => Ok((conversation, opening)),
-            Err(failure) => Err(self.modern_verdict(failure, silent_means_legacy)),
-        }
-    }
-
-    /// What counts as evidence (MCP 2026-07-28, streamable-http "Backward Compatibility", stdio "Backward Compatibility").
-    fn modern_verdict(
-        &self,
-        failure: UpstreamFailure,
-        silent_means_legacy: bool,
-    ) -> UpstreamFailure {
-        let other = |reason: String| UpstreamFailure::OtherEra {
-            server: self.name.clone(),
-            era: Era::Modern.as_str(),
-            reason,
-        };
-        match &failure {
-            // These are the words of a server that knows the question and fails at it.
-            UpstreamFailure::Refused { code, .. }
-                if [code::HEADER_MISMATCH, code::INTERNAL_ERROR]
-                    .map(i64::from)
-                    .contains(code) =>
-            {
-                failure
-            }
-            UpstreamFailure::Refused { message, code, .. } => {
-                other(format!("it answered `{}` ({code})", shown(message)))
-            }
-            // Authentication, outages and limits say nothing about the era.
-            UpstreamFailure::Status {
-                status: 401 | 403 | 407 | 408 | 429 | 500..,
-                ..
-            } => failure,
-            UpstreamFailure::Status { status, .. } => other(format!("it answered HTTP {status}")),
-            UpstreamFailure::Garbage { reason, .. } => other(reason.clone()),
-            UpstreamFailure::NoAnswer { reason, .. } if silent_means_legacy => {
-                other(reason.clone())
-            }
-            UpstreamFailure::NoAnswer { .. }
-            | UpstreamFailure::Busy { .. }
-            | UpstreamFailure::Unreachable { .. }
-            | UpstreamFailure::Resting { .. }
-            | UpstreamFailure::SessionLost { .. }
-            | UpstreamFailure::OtherEra { .. } => failure,
-        }
-    }
-
-    async fn open_legacy(
-        &self,
-        version: Version,
-        sender: mpsc::Sender<Bytes>,
-    ) -> Result<(Conversation, Message), UpstreamFailure> {
-        let hello = Hello {
-            version,
-            capabilities: "{}".to_owned(),
-            client_info: own_info(),
-        };
-        let way = self.legacy_way();
-        let opened = Conversation::legacy(
-            self.name.clone(),
-            &way,
-            self.ids.clone(),
-            &hello,
-            Audience::Many,
-            sender.clone(),
-        )
-        .await;
-        let failure = match (opened, &way) {
-            (Ok(opened), _) => return Ok(opened),
-            // 400, 404 and 405 to `initialize` may mean the transport of 2024-11-05.
-            (
-                Err(UpstreamFailure::Status {
-                    status: status @ (400 | 404 | 405),
-                    ..
-                }),
-                Way::Http(link, url),
-            ) => {
-                let older = Way::LegacySse(link.clone(), url.clone());
-                match Conversation::legacy(
-                    self.name.clone(),
-                    &older,
-                    self.ids.clone(),
-                    &hello,
-                    Audience::Many,
-                    sender,
-                )
-                .await
-                {
-                    Ok(opened) => {
-                        *self
-                            .legacy_way
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(older);
-                        return Ok(opened);
-                    }
-                    Err(UpstreamFailure::Unreachable { server, reason }) => {
-                        UpstreamFailure::Unreachable { server, reason }
-                    }
-                    Err(_) => self.not_legacy(format!("it answered HTTP {status} to `initialize`")),
-                }
-            }
-            (Err(UpstreamFailure::Refused { message, code, .. }), _)
-                if code != i64::from(code::INTERNAL_ERROR) =>
-            {
-                let message = shown(&message);
-                self.not_legacy(format!("it answered `{message}` ({code}) to `initialize`"))
-            }
-            (Err(failure), _) => failure,
-        };
-        Err(failure)
-    }
-
-    fn not_legacy(&self, reason: String) -> UpstreamFailure {
-        UpstreamFailure::OtherEra {
-            server: self.name.clone(),
-            era: Era::Legacy.as_str(),
-            reason,
-        }
     }
 
     async fn follow(
@@ -456,113 +328,4 @@ impl Ear<'_> {
         }
         Wake::Changed
     }
-}
-
-/// The stream on which an HTTP server announces changes, if it has one.
-#[derive(Default)]
-struct Changes {
-    frames: Option<Frames>,
-    opened_at: Option<Instant>,
-    /// When a stream that broke is opened again.
-    reopen_at: Option<Instant>,
-    backoff: Backoff,
-}
-
-impl Changes {
-    async fn open(conversation: &Conversation, opening: &Message) -> Option<Frames> {
-        match conversation.version().era() {
-            Era::Modern => listen(conversation, opening).await,
-            Era::Legacy => conversation.events().await?.ok(),
-        }
-    }
-
-    const fn is_open(&self) -> bool {
-        self.frames.is_some()
-    }
-
-    fn may_open(&self) -> bool {
-        !self.is_open() && self.reopen_at.is_none_or(|at| at <= Instant::now())
-    }
-
-    fn opened(&mut self, frames: Option<Frames>) {
-        self.frames = frames;
-        self.opened_at = Some(Instant::now());
-        self.reopen_at = None;
-    }
-
-    /// The next message, or `None` when the stream broke; it is then opened anew, later the shorter it lived.
-    async fn next(&mut self) -> Option<Bytes> {
-        let Some(frames) = &mut self.frames else {
-            return std::future::pending().await;
-        };
-        let message = frames.next().await.and_then(Result::ok);
-        if message.is_none() {
-            self.frames = None;
-            self.backoff
-                .after(self.opened_at.map_or(Duration::ZERO, |at| at.elapsed()));
-            self.reopen_at = Some(Instant::now() + self.backoff.next());
-        }
-        message
-    }
-}
-
-/// Opens a listen stream for list changes, where the server offers them.
-async fn listen(conversation: &Conversation, opening: &Message) -> Option<Frames> {
-    let opening: serde_json::Value = serde_json::from_str(opening.body()).ok()?;
-    let offered = |capability: &str| {
-        opening.pointer(&format!("/capabilities/{capability}/listChanged")) == Some(&true.into())
-    };
-    let wanted = [
-        ("tools", "toolsListChanged"),
-        ("prompts", "promptsListChanged"),
-        ("resources", "resourcesListChanged"),
-    ];
-    let filter: Vec<_> = wanted
-        .iter()
-        .filter(|(capability, _)| offered(capability))
-        .map(|(_, key)| format!("\"{key}\":true"))
-        .collect();
-    if filter.is_empty() {
-        return None;
-    }
-    let id = conversation.next_id();
-    let params = crate::conversation::modern_params(&format!(
-        "{{\"notifications\":{{{}}}}}",
-        filter.join(",")
-    ));
-    let message = json_rpc::request(&Id::number(id), "subscriptions/listen", &params);
-    let outgoing = Outgoing {
-        id,
-        message,
-        method: "subscriptions/listen",
-        name: None,
-        params: Vec::new(),
-    };
-    match conversation.call(outgoing).await {
-        Ok(Answer::Frames(frames)) => Some(frames),
-        Ok(Answer::Json(_) | Answer::Accepted | Answer::Failed { .. }) | Err(_) => None,
-    }
-}
-
-/// Answers what a server asks us ourselves, and says whether a message announces a change of a list.
-async fn concerns_lists(conversation: &Conversation, bytes: &Bytes) -> bool {
-    let Ok(message) = Message::parse(bytes.clone()) else {
-        return false;
-    };
-    if let Shape::Request(id) = &message.shape {
-        let answer = match &*message.method {
-            "ping" => json_rpc::result(id, b"{}"),
-            _ => json_rpc::error(
-                Some(id),
-                code::METHOD_NOT_FOUND,
-                "no client is behind this session",
-                None,
-            ),
-        };
-        if let Err(failure) = conversation.say(answer).await {
-            tracing::debug!(%failure, "a question without a client could not be answered");
-        }
-        return false;
-    }
-    message.method.starts_with("notifications/") && message.method.ends_with("/list_changed")
 }
