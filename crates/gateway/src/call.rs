@@ -120,10 +120,7 @@ async fn send(
         }
         let answer = tokio::select! {
             biased;
-            () = fired(cancelled) => {
-                leg.conversation().cancel(number).await;
-                return Err(Refusal::Cancelled);
-            }
+            () = fired(cancelled) => return Err(Refusal::Cancelled),
             answer = leg.conversation().call(outgoing) => answer,
         };
         server.health.note_call(&server.name, &answer);

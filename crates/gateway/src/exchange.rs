@@ -249,10 +249,8 @@ impl Exchange {
     ) -> Result<Option<Bytes>, Refusal> {
         let next = tokio::select! {
             biased;
-            () = fired(cancelled) => {
-                self.cancel().await;
-                return Err(Refusal::Cancelled);
-            }
+            // Whoever took the cancellation has told the server.
+            () = fired(cancelled) => return Err(Refusal::Cancelled),
             next = timeout_at(self.deadline, body.chunk()) => next,
         };
         match next {
@@ -319,10 +317,8 @@ impl Exchange {
     ) -> Result<Turn, Refusal> {
         let next = tokio::select! {
             biased;
-            () = fired(cancelled) => {
-                self.cancel().await;
-                return Err(Refusal::Cancelled);
-            }
+            // Whoever took the cancellation has told the server.
+            () = fired(cancelled) => return Err(Refusal::Cancelled),
             next = timeout_at(self.deadline.min(quiet), frames.next()) => next,
         };
         match next {

@@ -62,17 +62,15 @@ impl Inflight {
         }
     }
 
-    /// Cancels a request: tells it, or gives where to say it when nobody is left to be told.
+    /// Cancels a request: tells it, and gives where to say so to the server.
+    ///
+    /// The request may be dropped before it hears of this, when its client hangs up at the same moment; so it is not left to it.
     fn cancel(&mut self, id: &Id) -> Option<(Weak<Leg>, u64)> {
         let call = self.0.remove(id)?;
-        match call.signal {
-            Some(signal) => {
-                // The request may have ended this very moment.
-                let _already_over = signal.send(());
-                None
-            }
-            None => call.sent,
+        if let Some(signal) = call.signal {
+            let _already_over = signal.send(());
         }
+        call.sent
     }
 }
 
@@ -94,8 +92,8 @@ impl Session {
 
     /// The client no longer wants an answer to `id`.
     pub(crate) async fn cancel(&self, id: &Id) {
-        let left = self.state().inflight.cancel(id);
-        if let Some((leg, number)) = left
+        let sent = self.state().inflight.cancel(id);
+        if let Some((leg, number)) = sent
             && let Some(leg) = leg.upgrade()
         {
             leg.conversation().cancel(number).await;
