@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use protocol::json::{Splice, span_of};
+use protocol::json::{Splice, span_of, string};
 use protocol::json_rpc::{Message, batch};
-use protocol::mcp::{CallParams, Name};
+use protocol::mcp::CallParams;
 
 fuzz_target!(|input: &[u8]| {
     let bytes = Bytes::copy_from_slice(input);
@@ -35,10 +35,10 @@ fn rename(message: &Message) {
     let Ok(params) = CallParams::parse(message.body()) else {
         return;
     };
-    let Some(name) = params.name.and_then(Name::from_raw) else {
+    let Some(name) = params.name.filter(|raw| string(raw.get()).is_some()) else {
         return;
     };
-    let span = span_of(&message.bytes, name.raw);
+    let span = span_of(&message.bytes, name.get());
     let mut splice = Splice::new();
     splice.replace(span.clone(), b"\"new\"".to_vec());
     let renamed = splice.apply(&message.bytes);
@@ -46,7 +46,10 @@ fn rename(message: &Message) {
     assert_eq!(renamed[span.start + 5..], message.bytes[span.end..]);
     let renamed = Message::parse(renamed.into()).expect("a renamed call is still a message");
     let params = CallParams::parse(renamed.body()).expect("with parameters");
-    let name = params.name.and_then(Name::from_raw).expect("and a name");
-    assert_eq!(name.text, "new");
+    let name = params
+        .name
+        .and_then(|raw| string(raw.get()))
+        .expect("and a name");
+    assert_eq!(name, "new");
     assert_eq!(renamed.method, message.method);
 }
