@@ -76,6 +76,9 @@ pub(crate) struct UpArgs {
     pub(crate) log: String,
 }
 
+/// How long the processes of servers may take to be gone once everything is closed.
+const REAP_WAIT: std::time::Duration = std::time::Duration::from_secs(3);
+
 const EXAMPLES: &str = "\
 Examples:
   marque up                                       serve the current folder
@@ -126,7 +129,9 @@ pub(crate) async fn run(mut args: UpArgs) -> Exit {
         anstream::eprintln!("error: --log {}: {reason}", args.log);
         return Exit::Usage;
     }
-    match serve::run(&args).await {
+    let served = serve::run(&args).await;
+    children_gone().await;
+    match served {
         Ok(()) => Exit::Done,
         Err(Stop::Findings(findings)) => {
             findings
@@ -141,4 +146,23 @@ pub(crate) async fn run(mut args: UpArgs) -> Exit {
         }
         Err(Stop::Reason(reason)) => Exit::internal(&reason),
     }
+}
+
+/// Waits, for a bounded time, until the processes of servers are reaped: whoever looks afterwards finds none.
+async fn children_gone() {
+    let end = std::time::Instant::now() + REAP_WAIT;
+    while has_children() && std::time::Instant::now() < end {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// Whether this process has children, as far as the system tells.
+fn has_children() -> bool {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return false;
+    };
+    threads.flatten().any(|thread| {
+        std::fs::read_to_string(thread.path().join("children"))
+            .is_ok_and(|ids| !ids.trim().is_empty())
+    })
 }
