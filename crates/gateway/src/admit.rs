@@ -29,10 +29,14 @@ impl Permit {
 pub(crate) const fn enter(caller: &Caller, toolset: &Toolset) -> Result<(), Refusal> {
     match (caller, toolset.access) {
         // An omitted access is `Anonymous` here, because the start refuses it off loopback (authority, "Local mode").
-        (Caller::Anonymous, None | Some(Access::Anonymous)) => Ok(()),
+        (_, None | Some(Access::Anonymous)) | (Caller::Key { .. }, Some(Access::Authenticated)) => {
+            Ok(())
+        }
         (Caller::Anonymous, Some(Access::Authenticated | Access::Policy)) => {
             Err(Refusal::Unauthenticated)
         }
+        // What no rule allows is denied, and there are no rules yet.
+        (Caller::Key { .. }, Some(Access::Policy)) => Err(Refusal::Denied),
     }
 }
 

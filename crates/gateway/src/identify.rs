@@ -1,8 +1,3 @@
 //! Who is calling.
 
-/// Who is behind a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// Nobody has proved anything.
-    Anonymous,
-}
+pub(crate) use auth::Caller;

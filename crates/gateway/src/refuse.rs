@@ -90,6 +90,9 @@ pub(crate) enum Refusal {
     /// The caller may not come in.
     #[error("authentication is required")]
     Unauthenticated,
+    /// The caller is known, and may not.
+    #[error("this caller may not use this endpoint")]
+    Denied,
     /// A server that the list needs is not there.
     #[error("server `{0}` is not available, and this toolset requires it")]
     Required(String),
@@ -106,7 +109,7 @@ impl Refusal {
     pub(crate) fn status(&self, era: Era) -> StatusCode {
         match self {
             Self::NoSuchEndpoint | Self::UnknownSession => StatusCode::NOT_FOUND,
-            Self::Origin => StatusCode::FORBIDDEN,
+            Self::Origin | Self::Denied => StatusCode::FORBIDDEN,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::HttpMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -162,6 +165,7 @@ impl Refusal {
             | Self::UnknownSession
             | Self::TooManySessions(_)
             | Self::Unauthenticated
+            | Self::Denied
             | Self::Cancelled => code::INVALID_REQUEST,
         }
     }
