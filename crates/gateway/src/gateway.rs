@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::handles::Handles;
 use crate::session::{Session, Sessions};
 use crate::table::{self, Table};
 
@@ -28,6 +29,8 @@ const LEAVE_WAIT: Duration = Duration::from_secs(2);
 pub struct Settings {
     /// The marque binary, which supervises child processes and is what `command: [marque, …]` starts.
     pub supervisor: PathBuf,
+    /// What seals session ids and other handles.
+    pub handles: Arc<Handles>,
 }
 
 /// The running data plane.
@@ -155,6 +158,11 @@ impl Gateway {
         for toolset in self.table.load().paths.values() {
             toolset.refresh();
         }
+    }
+
+    /// What seals session ids and other handles.
+    pub(crate) fn handles(&self) -> &Arc<Handles> {
+        &self.settings.handles
     }
 
     /// The table as it is now.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use gateway::{Door, Doors, Gateway, Settings};
+use gateway::{Door, Doors, Gateway, Handles, Settings};
 use resources::{Finding, ResourceSet, Values};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -37,6 +37,7 @@ impl House {
             set(&filled(documents, &servers)).map_err(|found| anyhow::anyhow!(shown(&found)))?;
         let settings = Settings {
             supervisor: PathBuf::from("marque"),
+            handles: Handles::fleeting().into(),
         };
         let gateway =
             Gateway::start(&set, settings).map_err(|found| anyhow::anyhow!(shown(&found)))?;

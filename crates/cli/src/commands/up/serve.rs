@@ -24,6 +24,7 @@ pub(super) async fn run(args: &UpArgs) -> Result<(), Stop> {
     let mut signals = Signals::new()?;
     let settings = Settings {
         supervisor: program()?,
+        handles: gateway::Handles::fleeting().into(),
     };
     if args.stdio {
         let gateway = Gateway::start(&set, settings).map_err(Stop::Findings)?;
