@@ -2,22 +2,24 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use protocol::json_rpc::{ErrorObject, Message, Shape, code};
-use protocol::mcp::{Era, Method};
+use protocol::mcp::{Era, Method, bridge};
 use tokio::time::{Instant, timeout_at};
 
 use crate::admit::{self, Permit};
-use crate::exchange::{Cancelled, Exchange, Rewrite, fired, severity};
+use crate::conversation::Outgoing;
+use crate::exchange::{
+    Asked, Borrowed, Cancelled, Exchange, Far, Lent, Rewrite, Rounds, fired, may_ask,
+};
 use crate::failure::UpstreamFailure;
 use crate::gateway::Gateway;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
-use crate::request::{Inbound, text_at};
+use crate::request::Inbound;
 use crate::say::outgoing;
 use crate::select::{self, Selected};
 use crate::server::Server;
-use crate::session::{Leg, Ticket};
+use crate::session::{Session, Ticket};
 use crate::upstream::Answer;
 use crate::{legacy, list, modern};
 
@@ -42,7 +44,7 @@ pub(crate) async fn call(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<Rep
         | Method::Complete
         | Method::TasksGet
         | Method::TasksUpdate
-        | Method::TasksCancel => forward(inbound, method).await,
+        | Method::TasksCancel => forward(gateway, inbound, method).await,
         Method::Initialized | Method::Cancelled | Method::Progress | Method::RootsChanged => {
             Err(Refusal::Method(inbound.message.method.to_string()))
         }
@@ -50,13 +52,27 @@ pub(crate) async fn call(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<Rep
 }
 
 /// Carries one request to the server it is meant for.
-async fn forward(inbound: Inbound, method: Method) -> Result<Reply, Refusal> {
+async fn forward(
+    gateway: &Arc<Gateway>,
+    inbound: Inbound,
+    method: Method,
+) -> Result<Reply, Refusal> {
     let selected = select::select(&inbound, method).await?;
     let permit = admit::decide(&inbound.caller, &inbound.toolset, &selected.server)?;
     selected.server.health.admit(&selected.server.name)?;
     let Some(id) = inbound.message.id().cloned() else {
         return Err(Refusal::Params("a request needs an id".into()));
     };
+    if (inbound.era(), selected.spoken) == (Era::Modern, Era::Legacy) {
+        let brought = bridge::brought(inbound.message.body());
+        let brought = brought.map_err(|wrong| Refusal::Params(wrong.to_string().into()))?;
+        if let Some(state) = &brought.state {
+            return gateway
+                .parking
+                .resume(&inbound, method, state, &brought)
+                .await;
+        }
+    }
     let (mut ticket, mut cancelled) = match inbound.session() {
         Some(session) => {
             let begun = session.begin(&id);
@@ -68,97 +84,182 @@ async fn forward(inbound: Inbound, method: Method) -> Result<Reply, Refusal> {
         None => (None, None),
     };
     let deadline = Instant::now() + selected.server.total;
-    let sending = send(permit, &inbound, method, &selected, &ticket, &mut cancelled);
-    let sent = timeout_at(deadline, sending)
+    let call = Call {
+        gateway,
+        inbound: &inbound,
+        method,
+        selected: &selected,
+        ticket: &ticket,
+    };
+    let sent = timeout_at(deadline, call.send(permit, &mut cancelled))
         .await
         .unwrap_or_else(|_| Err(too_late(&selected.server)));
     if let (Err(_), Some(ticket)) = (&sent, &mut ticket) {
         ticket.over();
     }
-    let (number, leg, answer) = sent?;
+    let (number, far, answer) = sent?;
     let exchange = Exchange {
         era: inbound.era(),
+        method,
         id,
         number,
         rewrite: Rewrite {
             label: selected.label.clone(),
-            token: progress_token(&inbound),
+            token: inbound.progress_token(),
         },
-        session: inbound.session().cloned().zip(leg),
+        far,
         ticket,
-        log_level: wanted_level(&inbound),
+        log_level: inbound.wanted_level(),
         deadline,
         server: selected.server,
     };
     exchange.settle(answer, cancelled).await
 }
 
-/// Says it in the server's names and sends it; a session that the server lost is opened again, once.
-async fn send(
-    permit: Permit,
-    inbound: &Inbound,
+/// One request on its way to a server.
+struct Call<'c> {
+    gateway: &'c Arc<Gateway>,
+    inbound: &'c Inbound,
     method: Method,
-    selected: &Selected,
-    ticket: &Option<Ticket>,
-    cancelled: &mut Cancelled,
-) -> Result<(u64, Option<Arc<Leg>>, Answer), Refusal> {
-    let server = permit.server();
-    let Some(session) = inbound.session() else {
-        let (number, answer) = send_modern(server, inbound, method, selected).await?;
-        return Ok((number, None, answer));
-    };
-    let mut leg = tokio::select! {
-        biased;
-        () = fired(cancelled) => return Err(Refusal::Cancelled),
-        leg = session.leg(server) => leg?,
-    };
-    for attempt in 0.. {
-        let outgoing = outgoing(inbound, method, selected, leg.conversation().next_id())?;
-        let number = outgoing.id;
-        if let Some(ticket) = ticket {
-            ticket.sent(&leg, number);
-        }
-        let answer = tokio::select! {
-            biased;
-            () = fired(cancelled) => return Err(Refusal::Cancelled),
-            answer = leg.conversation().call(outgoing) => answer,
-        };
-        server.health.note_call(&server.name, &answer);
-        match answer {
-            Err(UpstreamFailure::SessionLost { .. }) if attempt == 0 => {
-                leg = session.renewed(server, &leg).await?;
-            }
-            other => return Ok((number, Some(leg), other?)),
-        }
-    }
-    unreachable!("the loop returns")
+    selected: &'c Selected,
+    ticket: &'c Option<Ticket>,
 }
 
-/// A server that finds our headers wrong has changed a tool since we listed it: its lists are read again, and the call is sent once more (streamable-http, "Custom headers").
-async fn send_modern(
-    server: &Arc<Server>,
-    inbound: &Inbound,
-    method: Method,
-    selected: &Selected,
-) -> Result<(u64, Answer), Refusal> {
-    let conversation = server.shared(Era::Modern)?;
-    let first = outgoing(inbound, method, selected, conversation.next_id())?;
-    let number = first.id;
-    let answer = conversation.call(first).await;
-    server.health.note_call(&server.name, &answer);
-    let answer = answer?;
-    if !is_header_mismatch(&answer) {
-        return Ok((number, answer));
+/// What a request was sent as: our number, the server's side, and what came back.
+type Sent = (u64, Far, Answer);
+
+impl Call<'_> {
+    /// Says it in the server's era and names, and sends it.
+    async fn send(&self, permit: Permit, cancelled: &mut Cancelled) -> Result<Sent, Refusal> {
+        let server = permit.server();
+        let Some(session) = self.inbound.session() else {
+            return match self.selected.spoken {
+                Era::Modern => {
+                    let (first, answer) = self.send_modern(server).await?;
+                    Ok((first.id, Far::Stateless, answer))
+                }
+                Era::Legacy => self.send_lent(server).await,
+            };
+        };
+        if self.selected.spoken == Era::Legacy {
+            return self.send_on_leg(server, session, cancelled).await;
+        }
+        let sent = tokio::select! {
+            biased;
+            () = fired(cancelled) => return Err(Refusal::Cancelled),
+            sent = self.send_modern(server) => sent,
+        };
+        let (first, answer) = sent?;
+        let conversation = server.shared(Era::Modern)?;
+        let rounds = Rounds::new(session.clone(), self.method, conversation, &first);
+        Ok((first.id, Far::Rounds(Box::new(rounds)), answer))
     }
-    server.refreshed().await;
-    inbound.toolset.refresh();
-    let selected = select::select(inbound, method).await?;
-    if !Arc::ptr_eq(&selected.server, server) {
-        return Ok((number, answer));
+
+    fn outgoing(&self, number: u64) -> Result<Outgoing, Refusal> {
+        outgoing(self.inbound, self.method, self.selected, number)
     }
-    let second = outgoing(inbound, method, &selected, conversation.next_id())?;
-    let number = second.id;
-    Ok((number, conversation.call(second).await?))
+
+    /// A session that the server lost is opened again, once.
+    async fn send_on_leg(
+        &self,
+        server: &Arc<Server>,
+        session: &Arc<Session>,
+        cancelled: &mut Cancelled,
+    ) -> Result<Sent, Refusal> {
+        let mut leg = tokio::select! {
+            biased;
+            () = fired(cancelled) => return Err(Refusal::Cancelled),
+            leg = session.leg(server) => leg?,
+        };
+        for attempt in 0.. {
+            let outgoing = self.outgoing(leg.conversation().next_id())?;
+            let number = outgoing.id;
+            if let Some(ticket) = self.ticket {
+                ticket.sent(&leg, number);
+            }
+            let answer = tokio::select! {
+                biased;
+                () = fired(cancelled) => return Err(Refusal::Cancelled),
+                answer = leg.conversation().call(outgoing) => answer,
+            };
+            server.health.note_call(&server.name, &answer);
+            match answer {
+                Err(UpstreamFailure::SessionLost { .. }) if attempt == 0 => {
+                    leg = session.renewed(server, &leg).await?;
+                }
+                other => return Ok((number, Far::Leg(session.clone(), leg), other?)),
+            }
+        }
+        unreachable!("the loop returns")
+    }
+
+    /// On a session borrowed for this call; one that the server lost is opened again, once.
+    async fn send_lent(&self, server: &Arc<Server>) -> Result<Sent, Refusal> {
+        let inbound = self.inbound;
+        let declared = inbound.parts.capabilities.as_ref();
+        let declared = declared.map_or("{}", |span| inbound.raw(span));
+        let capabilities = bridge::capabilities_to_legacy(declared);
+        let asks = ["elicitation/create", "sampling/createMessage", "roots/list"];
+        let asks = asks.iter().any(|method| may_ask(&capabilities, method));
+        for attempt in 0.. {
+            let mut lease = server.lend(&inbound.caller, &capabilities, asks).await?;
+            let level = inbound
+                .parts
+                .log_level
+                .as_ref()
+                .map(|span| inbound.raw(span));
+            lease.want_logs(inbound.wanted_level(), level).await;
+            let conversation = lease.conversation().clone();
+            let outgoing = self.outgoing(conversation.next_id())?;
+            let number = outgoing.id;
+            lease.opens(number);
+            let answer = conversation.call(outgoing).await;
+            server.health.note_call(&server.name, &answer);
+            match answer {
+                Err(UpstreamFailure::SessionLost { .. }) if attempt == 0 => lease.lost().await,
+                Err(failure) => {
+                    lease.over();
+                    return Err(failure.into());
+                }
+                Ok(answer) => {
+                    let lent = Lent::new(Borrowed {
+                        lease,
+                        parking: Arc::downgrade(&self.gateway.parking),
+                        caller: inbound.caller.clone(),
+                        toolset: inbound.toolset.name.clone(),
+                        asked: Asked {
+                            method: self.method,
+                            message: inbound.message.clone(),
+                            parts: inbound.parts.clone(),
+                        },
+                        capabilities,
+                    });
+                    return Ok((number, Far::Lent(Box::new(lent)), answer));
+                }
+            }
+        }
+        unreachable!("the loop returns")
+    }
+
+    /// A server that finds our headers wrong has changed a tool since we listed it: its lists are read again, and the call is sent once more (streamable-http, "Custom headers").
+    async fn send_modern(&self, server: &Arc<Server>) -> Result<(Outgoing, Answer), Refusal> {
+        let conversation = server.shared(Era::Modern)?;
+        let first = self.outgoing(conversation.next_id())?;
+        let answer = conversation.call(first.clone()).await;
+        server.health.note_call(&server.name, &answer);
+        let answer = answer?;
+        if !is_header_mismatch(&answer) {
+            return Ok((first, answer));
+        }
+        server.refreshed().await;
+        self.inbound.toolset.refresh();
+        let selected = select::select(self.inbound, self.method).await?;
+        if !Arc::ptr_eq(&selected.server, server) {
+            return Ok((first, answer));
+        }
+        let second = outgoing(self.inbound, self.method, &selected, conversation.next_id())?;
+        Ok((second.clone(), conversation.call(second).await?))
+    }
 }
 
 fn too_late(server: &Server) -> Refusal {
@@ -181,16 +282,4 @@ fn is_header_mismatch(answer: &Answer) -> bool {
         let error = serde_json::from_str::<ErrorObject<'_>>(message.body());
         error.is_ok_and(|error| error.code == i64::from(code::HEADER_MISMATCH))
     })
-}
-
-fn progress_token(inbound: &Inbound) -> Option<Bytes> {
-    let span = inbound.parts.progress_token.clone()?;
-    Some(inbound.message.bytes.slice(span))
-}
-
-fn wanted_level(inbound: &Inbound) -> Option<u8> {
-    severity(&text_at(
-        &inbound.message,
-        inbound.parts.log_level.as_ref(),
-    )?)
 }

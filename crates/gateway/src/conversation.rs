@@ -53,7 +53,7 @@ pub(crate) struct Hello {
 }
 
 /// One message to a server, in the server's own words.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     /// Our number for it.
     pub(crate) id: u64,

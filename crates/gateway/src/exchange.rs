@@ -1,18 +1,21 @@
 //! One call under way: what the server says is turned into what the client gets.
 
 mod carry;
+mod far;
+mod lent;
 mod rewrite;
+mod rounds;
+mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
 use http::StatusCode;
 use http_body::Body as _;
 use protocol::json_rpc::{self, Id, Message, Shape, code};
-use protocol::mcp::Era;
+use protocol::mcp::{Era, Method, Version};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use transport::body::BodyError;
@@ -22,11 +25,13 @@ use crate::failure::UpstreamFailure;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::server::Server;
-use crate::session::{Leg, Session, Ticket};
+use crate::session::Ticket;
 use crate::upstream::{Answer, Frames};
 
-pub(crate) use carry::Carry;
+pub(crate) use far::Far;
+pub(crate) use lent::{Asked, Borrowed, Lent};
 pub(crate) use rewrite::{Rewrite, own_task, severity};
+pub(crate) use rounds::{Rounds, may_ask};
 
 /// Answers up to this size are looked at as a whole; longer ones stream through.
 const WHOLE_BYTES_MAX: usize = 64 * 1024;
@@ -43,14 +48,15 @@ const FIRST_FRAME_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) era: Era,
+    pub(crate) method: Method,
     /// The client's id, to be restored.
     pub(crate) id: Id,
     /// Our number for the call at the server.
     pub(crate) number: u64,
     pub(crate) rewrite: Rewrite,
     pub(crate) server: Arc<Server>,
-    /// Legacy: the session and the server's side of it.
-    pub(crate) session: Option<(Arc<Session>, Arc<Leg>)>,
+    /// The server's side.
+    pub(crate) far: Far,
     /// Legacy: the request's place among those under way.
     pub(crate) ticket: Option<Ticket>,
     /// Modern: the lowest log level the client wants.
@@ -74,18 +80,6 @@ pub(crate) async fn fired(cancelled: &mut Cancelled) {
     std::future::pending().await
 }
 
-/// What one message of the server means for the client.
-enum Turn {
-    /// Passed on.
-    Forward(Bytes),
-    /// The answer; nothing follows.
-    Final(Bytes),
-    /// Not the client's business.
-    Nothing,
-    /// Nothing came for a while.
-    Quiet,
-}
-
 impl Exchange {
     /// The client has its answer, or will get none: it has nothing more to cancel.
     fn over(&mut self) {
@@ -100,6 +94,10 @@ impl Exchange {
         answer: Answer,
         cancelled: Cancelled,
     ) -> Result<Reply, Refusal> {
+        if self.is_read_whole() {
+            let frames = self.frames(answer)?;
+            return self.settle_frames(frames, cancelled).await;
+        }
         match answer {
             Answer::Json(body) => self.settle_json(body, cancelled).await,
             Answer::Frames(frames) => self.settle_frames(frames, cancelled).await,
@@ -111,14 +109,50 @@ impl Exchange {
         }
     }
 
-    /// A modern error comes with its status; anything else is the server's failure.
-    fn settle_failed(mut self, status: u16, body: &Bytes) -> Result<Reply, Refusal> {
-        self.over();
-        let failure = UpstreamFailure::Status {
+    /// Whether the answer may have to change in more than scalars: in another era, or for a client of an old revision.
+    fn is_read_whole(&self) -> bool {
+        match &self.far {
+            Far::Leg(session, _) => session.version < Version::V2025_06_18,
+            far => far.is_bridged(),
+        }
+    }
+
+    /// The answer as messages, whatever its form; an error with a status of its own is a message like others.
+    fn frames(&mut self, answer: Answer) -> Result<Frames, Refusal> {
+        match answer {
+            Answer::Frames(frames) => Ok(frames),
+            Answer::Json(body) => Ok(Frames::body(self.server.name.clone(), body)),
+            Answer::Accepted => {
+                self.over();
+                Err(self.garbage("202 to a request".to_owned()).into())
+            }
+            Answer::Failed { status, body } => {
+                let error = Message::parse(body.clone())
+                    .ok()
+                    .filter(|message| matches!(message.shape, Shape::Error(_)));
+                let Some(error) = error else {
+                    self.over();
+                    return Err(self.status(status, &body).into());
+                };
+                let (number, body) = (self.number, error.body());
+                let whole = format!("{{\"jsonrpc\":\"2.0\",\"id\":{number},\"error\":{body}}}");
+                Ok(Frames::Whole(Some(whole.into())))
+            }
+        }
+    }
+
+    fn status(&self, status: u16, body: &Bytes) -> UpstreamFailure {
+        UpstreamFailure::Status {
             server: self.server.name.clone(),
             status,
             body: String::from_utf8_lossy(body).trim().to_owned(),
-        };
+        }
+    }
+
+    /// A modern error comes with its status; anything else is the server's failure.
+    fn settle_failed(mut self, status: u16, body: &Bytes) -> Result<Reply, Refusal> {
+        self.over();
+        let failure = self.status(status, body);
         let Ok(message) = Message::parse(body.clone()) else {
             return Err(failure.into());
         };
@@ -262,138 +296,6 @@ impl Exchange {
                 Err(self.too_late().into())
             }
         }
-    }
-
-    /// One frame that is the answer becomes JSON; anything before it makes an event stream.
-    async fn settle_frames(
-        mut self,
-        mut frames: Frames,
-        mut cancelled: Cancelled,
-    ) -> Result<Reply, Refusal> {
-        let quiet = Instant::now() + FIRST_FRAME_WAIT;
-        loop {
-            match self.turn(&mut frames, &mut cancelled, quiet).await? {
-                Turn::Final(bytes) => {
-                    frames.finish(FINISH_WAIT_BEFORE_REPLY).await;
-                    return self.answered(bytes);
-                }
-                Turn::Nothing => {}
-                Turn::Forward(bytes) => return Ok(self.stream(Some(bytes), frames, cancelled)),
-                Turn::Quiet => return Ok(self.stream(None, frames, cancelled)),
-            }
-        }
-    }
-
-    fn stream(self, first: Option<Bytes>, frames: Frames, cancelled: Cancelled) -> Reply {
-        let carry = Carry {
-            exchange: self,
-            frames,
-            cancelled,
-            first,
-            done: false,
-        };
-        Reply::Stream(Box::pin(stream::unfold(carry, Carry::next)))
-    }
-
-    /// Waits for the server's next message, at most until `quiet`, and finds out what it means.
-    async fn turn(
-        &mut self,
-        frames: &mut Frames,
-        cancelled: &mut Cancelled,
-        quiet: Instant,
-    ) -> Result<Turn, Refusal> {
-        let turn = self.next_turn(frames, cancelled, quiet).await;
-        if matches!(turn, Ok(Turn::Final(_)) | Err(_)) {
-            self.over();
-        }
-        turn
-    }
-
-    async fn next_turn(
-        &self,
-        frames: &mut Frames,
-        cancelled: &mut Cancelled,
-        quiet: Instant,
-    ) -> Result<Turn, Refusal> {
-        let next = tokio::select! {
-            biased;
-            // Whoever took the cancellation has told the server.
-            () = fired(cancelled) => return Err(Refusal::Cancelled),
-            next = timeout_at(self.deadline.min(quiet), frames.next()) => next,
-        };
-        match next {
-            Ok(Some(Ok(bytes))) => Ok(self.meaning(bytes).await?),
-            Ok(Some(Err(failure))) => Err(failure.into()),
-            Ok(None) => Err(self
-                .no_answer("the stream ended without an answer".to_owned())
-                .into()),
-            Err(_) if quiet < self.deadline => Ok(Turn::Quiet),
-            Err(_) => {
-                self.cancel().await;
-                Err(self.too_late().into())
-            }
-        }
-    }
-
-    /// Tells a legacy server that nobody waits; a modern one learns it from the closed stream.
-    pub(crate) async fn cancel(&self) {
-        if let Some((_, leg)) = &self.session {
-            leg.conversation().cancel(self.number).await;
-        }
-    }
-
-    async fn meaning(&self, bytes: Bytes) -> Result<Turn, UpstreamFailure> {
-        let message = Message::parse(bytes).map_err(|error| self.garbage(error.to_string()))?;
-        match &message.shape {
-            Shape::Result(id) | Shape::Error(Some(id)) if *id == Id::number(self.number) => {
-                let mapped = self.rewrite.answer(&message, self.number, &self.id);
-                let bytes = mapped.map_err(|reason| self.garbage(reason))?;
-                match self
-                    .reserved(&bytes)
-                    .filter(|code| self.is_between_us(*code))
-                {
-                    Some(code) => Err(self.refused(code)),
-                    None => Ok(Turn::Final(bytes)),
-                }
-            }
-            Shape::Result(_) | Shape::Error(_) => {
-                tracing::warn!(server = %self.server.name, "dropped an answer with a foreign id");
-                Ok(Turn::Nothing)
-            }
-            Shape::Request(_) => Ok(self.question(&message).await),
-            Shape::Notification => Ok(self.notification(&message)),
-        }
-    }
-
-    async fn question(&self, message: &Message) -> Turn {
-        let Some((session, leg)) = &self.session else {
-            // MCP 2026-07-28, streamable-http: no requests on this stream.
-            tracing::warn!(server = %self.server.name, method = %message.method, "dropped a request of a modern server");
-            return Turn::Nothing;
-        };
-        match session.ask(leg, message, Some(&self.id)).await {
-            Some(question) => Turn::Forward(self.rewrite.question(&question)),
-            None => Turn::Nothing,
-        }
-    }
-
-    fn notification(&self, message: &Message) -> Turn {
-        let notice = match &*message.method {
-            "notifications/progress" => self.rewrite.progress(&message.bytes, self.number),
-            "notifications/message" if self.era == Era::Modern => self
-                .rewrite
-                .wanted_log(message, self.log_level)
-                .then(|| message.bytes.clone()),
-            method if method.ends_with("/list_changed") => {
-                self.server.look_again();
-                None
-            }
-            _ => match &self.session {
-                Some((session, leg)) => session.notice(leg, message),
-                None => Some(message.bytes.clone()),
-            },
-        };
-        notice.map_or(Turn::Nothing, Turn::Forward)
     }
 
     fn no_answer(&self, reason: String) -> UpstreamFailure {

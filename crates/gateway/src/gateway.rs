@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::handles::Handles;
+use crate::park::Parking;
 use crate::session::{Session, Sessions};
 use crate::table::{self, Table};
 
@@ -39,6 +40,8 @@ pub struct Gateway {
     settings: Settings,
     table: ArcSwap<Table>,
     pub(crate) sessions: Sessions,
+    /// Calls that wait for their client.
+    pub(crate) parking: Arc<Parking>,
     bell: Arc<Notify>,
     closing: watch::Sender<bool>,
     /// Grows with each new table.
@@ -58,10 +61,12 @@ impl Gateway {
     pub fn start(set: &ResourceSet, settings: Settings) -> Result<Arc<Self>, Vec<Finding>> {
         let bell = Arc::new(Notify::new());
         let first = table::build(set, &Table::default(), &settings.supervisor, &bell)?;
+        let parking = Arc::new(Parking::new(settings.handles.clone()));
         let gateway = Arc::new(Self {
             settings,
             table: ArcSwap::from_pointee(first),
             sessions: Sessions::new(),
+            parking,
             bell,
             closing: watch::Sender::new(false),
             applied: watch::Sender::new(0),
@@ -127,6 +132,7 @@ impl Gateway {
     /// Ends gracefully: open streams get their proper end, servers' sessions are ended.
     pub async fn close(&self) {
         self.close_streams();
+        self.parking.close().await;
         let sessions = self.sessions.all();
         join_all(sessions.iter().map(|session| self.end(session))).await;
         let mut left =
@@ -210,6 +216,10 @@ async fn sweep(gateway: Weak<Gateway>) {
         };
         for session in gateway.sessions.expire() {
             gateway.end(&session).await;
+        }
+        gateway.parking.sweep().await;
+        for kept in gateway.table.load().servers.values() {
+            kept.server.leases.sweep();
         }
     }
 }

@@ -84,8 +84,10 @@ pub(crate) struct Item {
     pub(crate) key: String,
     /// All of it, raw JSON.
     pub(crate) raw: Arc<str>,
-    /// Modern tools: the arguments mirrored into headers.
+    /// Tools: the arguments that modern clients mirror into headers.
     pub(crate) params: Arc<[headers::Param]>,
+    /// Why modern clients must not see a legacy server's tool.
+    pub(crate) unfit: Option<Box<str>>,
 }
 
 /// What one server offers in one era.
@@ -328,15 +330,20 @@ impl Inventory {
                 kind.method()
             ));
         }
-        let params = match (kind, self.version.era()) {
-            (ListKind::Tools, Era::Modern) => mirrored(&key, &found)?,
-            _ => Vec::new(),
+        let (params, unfit) = match (kind, self.version.era()) {
+            (ListKind::Tools, Era::Modern) => (mirrored(&key, &found)?, None),
+            (ListKind::Tools, Era::Legacy) => match mirrored(&key, &found) {
+                Ok(params) => (params, None),
+                Err(reason) => (Vec::new(), Some(reason.into())),
+            },
+            _ => (Vec::new(), None),
         };
         listed.insert(key.to_string());
         Ok(Item {
             key: key.into_owned(),
             raw: raw.into(),
             params: params.into(),
+            unfit,
         })
     }
 }

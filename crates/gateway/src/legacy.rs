@@ -16,7 +16,7 @@ use crate::list;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::request::{Inbound, Standing, text_at};
-use crate::select;
+use crate::select::{self, Selected};
 use crate::session::{Client, Session};
 
 /// The longest capabilities or client info that a session keeps, in bytes.
@@ -127,6 +127,9 @@ pub(crate) async fn subscribe(inbound: &Inbound, method: Method) -> Result<Reply
     let selected = select::select(inbound, method).await?;
     let shown = shown.unwrap_or_default();
     let own = selected.own_uri().unwrap_or_else(|| shown.clone());
+    if selected.spoken == Era::Modern {
+        return follow(inbound, session, method, &selected, &shown, &own).await;
+    }
     let mut leg = session.leg(&selected.server).await?;
     if method == Method::Subscribe {
         session.subscribe(&shown, &selected.server.id, &own)?;
@@ -166,6 +169,30 @@ pub(crate) async fn subscribe(inbound: &Inbound, method: Method) -> Result<Reply
         }
         Err(failure) => Err(failure.into()),
     }
+}
+
+/// The same at a modern server, which tells on a stream of its own what it is asked for.
+async fn follow(
+    inbound: &Inbound,
+    session: &Arc<Session>,
+    method: Method,
+    selected: &Selected,
+    shown: &str,
+    own: &str,
+) -> Result<Reply, Refusal> {
+    if method == Method::Subscribe {
+        session.subscribe(shown, &selected.server.id, own)?;
+    } else {
+        session.unsubscribe(shown);
+    }
+    let honored = session.follow(&selected.server).await;
+    if method == Method::Subscribe && !honored {
+        session.unsubscribe(shown);
+        session.follow(&selected.server).await;
+        let text = "the server does not tell of changes of this resource, or is not there";
+        return Err(Refusal::Params(text.into()));
+    }
+    Ok(Reply::message(answer(inbound, "{}")?))
 }
 
 /// Takes what wants no answer: notifications, and answers to servers' questions.

@@ -82,7 +82,7 @@ pub(crate) async fn settled(toolset: &Toolset, era: Era) -> bool {
         .bindings
         .iter()
         .map(|binding| &binding.kept.server)
-        .map(|server| timeout_at(server.born + START_WAIT, server.started(era)));
+        .map(|server| timeout_at(server.born + START_WAIT, server.settled(era)));
     drop(join_all(starting).await);
     // The refresh that follows a start is asynchronous; what is known now is merged here.
     toolset.refresh();

@@ -1,6 +1,5 @@
 //! What a modern client says to the gateway itself: discovery, and streams of change notices.
 
-mod follow;
 mod listen;
 
 use protocol::json::quote;

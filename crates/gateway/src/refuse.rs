@@ -90,12 +90,29 @@ pub(crate) enum Refusal {
     /// The caller may not come in.
     #[error("authentication is required")]
     Unauthenticated,
+    /// What the caller presents proves nothing.
+    #[error("the credential is not valid")]
+    Credential,
+    /// Whether the credential is valid cannot be told now.
+    #[error("credentials cannot be checked at the moment; try again later")]
+    CredentialUnknown,
     /// The caller is known, and may not.
     #[error("this caller may not use this endpoint")]
     Denied,
     /// A server that the list needs is not there.
     #[error("server `{0}` is not available, and this toolset requires it")]
     Required(String),
+    /// A question of the server to the client has no answer.
+    #[error("the server asked the client something and got no answer: {0}")]
+    Unanswered(String),
+    /// The process that kept a waiting call is gone.
+    #[error(
+        "the interaction was lost with the process that kept it; the call may have had an effect, so it is not repeated"
+    )]
+    Lost,
+    /// As much as allowed is under way.
+    #[error("{0}; try again later")]
+    Busy(String),
     /// The client said that it no longer wants an answer.
     #[error("the request was cancelled by the client")]
     Cancelled,
@@ -116,7 +133,8 @@ impl Refusal {
             Self::Accept => StatusCode::NOT_ACCEPTABLE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated | Self::Credential => StatusCode::UNAUTHORIZED,
+            Self::CredentialUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooManySessions(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::DoubledHeader(_)
             | Self::Malformed(_)
@@ -133,6 +151,9 @@ impl Refusal {
             | Self::Unknown { .. }
             | Self::Resource(_)
             | Self::Required(_)
+            | Self::Unanswered(_)
+            | Self::Lost
+            | Self::Busy(_)
             | Self::Upstream(_) => StatusCode::OK,
         }
     }
@@ -148,7 +169,11 @@ impl Refusal {
             Self::Resource(_) if era == Era::Legacy => code::RESOURCE_NOT_FOUND,
             Self::Resource(_) => code::INVALID_PARAMS,
             Self::Extension(_) if era == Era::Modern => code::MISSING_CAPABILITY,
-            Self::Required(_) | Self::Upstream(_) => code::INTERNAL_ERROR,
+            Self::Required(_)
+            | Self::Unanswered(_)
+            | Self::Lost
+            | Self::Busy(_)
+            | Self::Upstream(_) => code::INTERNAL_ERROR,
             Self::Malformed(Malformed::Message { .. })
             | Self::DoubledHeader(_)
             | Self::Version(_)
@@ -165,6 +190,8 @@ impl Refusal {
             | Self::UnknownSession
             | Self::TooManySessions(_)
             | Self::Unauthenticated
+            | Self::Credential
+            | Self::CredentialUnknown
             | Self::Denied
             | Self::Cancelled => code::INVALID_REQUEST,
         }

@@ -5,10 +5,12 @@ mod parts;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use protocol::json_rpc::Message;
 use protocol::mcp::{Era, Method, Version, headers};
 
+use crate::exchange::severity;
 use crate::identify::Caller;
 use crate::refuse::Refusal;
 use crate::session::Session;
@@ -59,6 +61,17 @@ impl Inbound {
             Standing::Legacy(session) => Some(session),
             Standing::Modern | Standing::Opening => None,
         }
+    }
+
+    /// Where the client wants progress reported to, raw.
+    pub(crate) fn progress_token(&self) -> Option<Bytes> {
+        let span = self.parts.progress_token.clone()?;
+        Some(self.message.bytes.slice(span))
+    }
+
+    /// Modern: the lowest log level the client wants.
+    pub(crate) fn wanted_level(&self) -> Option<u8> {
+        severity(&text_at(&self.message, self.parts.log_level.as_ref())?)
     }
 
     /// The raw JSON at a place of the message.

@@ -3,20 +3,24 @@
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use protocol::json::Splice;
-use protocol::mcp::{Era, Method, headers};
+use protocol::json_rpc::{self, Id};
+use protocol::mcp::{Era, Method, bridge, headers};
 
 use crate::conversation::Outgoing;
 use crate::refuse::Refusal;
-use crate::request::Inbound;
+use crate::request::{Inbound, Span};
 use crate::select::Selected;
 
-/// The request with our number and the server's own names; every other byte as it came.
+/// The request in the server's era, with our number and the server's own names; every other byte as it came.
 pub(crate) fn outgoing(
     inbound: &Inbound,
     method: Method,
     selected: &Selected,
     number: u64,
 ) -> Result<Outgoing, Refusal> {
+    if inbound.era() != selected.spoken {
+        return bridged(inbound, method, selected, number);
+    }
     let message = &inbound.message;
     let mut splice = Splice::new();
     if let Some(span) = message.id_span() {
@@ -40,6 +44,54 @@ pub(crate) fn outgoing(
         name: selected.header.clone(),
         params,
     })
+}
+
+/// The request said in the other era.
+fn bridged(
+    inbound: &Inbound,
+    method: Method,
+    selected: &Selected,
+    number: u64,
+) -> Result<Outgoing, Refusal> {
+    let said = own_params(inbound, selected, number);
+    let said = match inbound.session() {
+        Some(session) => bridge::params_to_modern(&said, &session.standing().said()),
+        None => {
+            // The mirrors are the client's word to us, and hold or not before anybody is asked.
+            mirrored(inbound, selected)?;
+            bridge::params_to_legacy(&said)
+        }
+    };
+    let params = said.ok_or(Refusal::Params("`params` must be an object".into()))?;
+    let mirrors = match selected.spoken {
+        Era::Modern => made(inbound, selected)?,
+        Era::Legacy => Vec::new(),
+    };
+    Ok(Outgoing {
+        id: number,
+        message: json_rpc::request(&Id::number(number), method.as_str(), &params),
+        method: method.as_str(),
+        name: selected.header.clone(),
+        params: mirrors,
+    })
+}
+
+/// The params with the server's own names and our number for progress.
+fn own_params(inbound: &Inbound, selected: &Selected, number: u64) -> String {
+    let message = &inbound.message;
+    let Some(whole) = message.body_span() else {
+        return "{}".to_owned();
+    };
+    let within = |span: &Span| span.start - whole.start..span.end - whole.start;
+    let mut splice = Splice::new();
+    for (span, own) in &selected.own {
+        splice.replace(within(span), own.clone());
+    }
+    if let Some(token) = &inbound.parts.progress_token {
+        splice.replace(within(token), number.to_string());
+    }
+    let params = splice.apply(message.part(&whole).as_bytes());
+    String::from_utf8(params).expect("text with text put in is text")
 }
 
 /// Checks the headers that mirror arguments, and gives those the server is to get (streamable-http, "Custom headers").

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use protocol::json::{members, quote, span_of, string};
-use protocol::mcp::{Method, headers};
+use protocol::mcp::{Era, Method, headers};
 use resources::Uris;
 
 use crate::conversation::name_header;
@@ -22,6 +22,8 @@ use crate::view::View;
 #[derive(Debug)]
 pub(crate) struct Selected {
     pub(crate) server: Arc<Server>,
+    /// The era in which it is asked: the client's own where it can be.
+    pub(crate) spoken: Era,
     /// The server's short name, if its URIs carry it.
     pub(crate) label: Option<Box<str>>,
     /// Spans of the message to replace, with raw JSON.
@@ -201,8 +203,10 @@ fn at(
 ) -> Selected {
     let binding = &inbound.toolset.bindings[binding];
     let label = (binding.uris == Uris::Authority).then(|| binding.label.clone());
+    let server = &binding.kept.server;
     Selected {
-        server: binding.kept.server.clone(),
+        spoken: server.era_for(inbound.era()),
+        server: server.clone(),
         label,
         own,
         header,

@@ -4,6 +4,7 @@ mod changes;
 mod health;
 mod pace;
 mod probe;
+mod subscriptions;
 mod upkeep;
 mod way;
 
@@ -24,9 +25,11 @@ use tokio::time::Instant;
 use crate::conversation::{Conversation, Hello, Way};
 use crate::failure::UpstreamFailure;
 use crate::inventory::Inventory;
+use crate::lease::Leases;
 use crate::upstream::Audience;
 
 pub(crate) use health::Health;
+pub(crate) use subscriptions::{Heard, Subscribed, Subscriptions};
 
 /// How long a call waits for a server's lists to be read again.
 const REFRESH_WAIT: Duration = Duration::from_secs(3);
@@ -107,6 +110,10 @@ pub(crate) struct Server {
     places: Arc<Semaphore>,
     /// Sessions of ours that are over and wait for the calls under way on them.
     leaving: Mutex<JoinSet<()>>,
+    /// Legacy sessions behind modern clients.
+    pub(crate) leases: Leases,
+    /// Resources followed on the server's own legacy session.
+    subscriptions: Subscriptions,
     /// What a shared legacy session hears of resources, for the clients that subscribed.
     pub(crate) updates: broadcast::Sender<Bytes>,
 }
@@ -169,6 +176,7 @@ impl Kept {
         drop(self);
         // Calls of modern clients hold the server, not the line they came over.
         unused(&server, 1, server.total).await;
+        server.leases.close().await;
         server.modern_line.store(None);
         let Some(conversation) = server.legacy_line.swap(None) else {
             return;
@@ -180,6 +188,7 @@ impl Kept {
     /// Ends our own session at the server now, for the end of everything.
     pub(crate) async fn close(&self) {
         self.stop();
+        self.server.leases.close().await;
         self.server.modern_line.store(None);
         if let Some(conversation) = self.server.legacy_line.swap(None) {
             conversation.end().await;
@@ -237,6 +246,8 @@ impl Server {
             legacy_looks: Looks::default(),
             places: Arc::new(Semaphore::new(PROCESSES_MAX)),
             leaving: Mutex::default(),
+            leases: Leases::default(),
+            subscriptions: Subscriptions::default(),
             updates: broadcast::Sender::new(UPDATES_MAX),
         })
     }
@@ -261,6 +272,25 @@ impl Server {
     /// Fires whenever it is looked at anew in this era.
     pub(crate) fn statuses(&self, era: Era) -> watch::Receiver<Status> {
         self.sender(era).subscribe()
+    }
+
+    /// The era in which a client is served: its own, or the other one where that is all the server speaks.
+    pub(crate) fn era_for(&self, client: Era) -> Era {
+        let is_mute = |era| matches!(*self.sender(era).borrow(), Status::NotSpoken(_));
+        if is_mute(client) && !is_mute(client.other()) {
+            client.other()
+        } else {
+            client
+        }
+    }
+
+    /// Waits until it is known whether and how a client of this era can be served.
+    pub(crate) async fn settled(&self, client: Era) {
+        self.started(client).await;
+        let spoken = self.era_for(client);
+        if spoken != client {
+            self.started(spoken).await;
+        }
     }
 
     /// Waits until the first attempt in this era is over.

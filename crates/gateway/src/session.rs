@@ -1,6 +1,7 @@
 //! Legacy sessions: what one client has open, and the servers' sessions behind it.
 
 mod deliver;
+mod following;
 mod inflight;
 mod leg;
 mod questions;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use protocol::mcp::{Era, Version};
+use protocol::mcp::{Era, Version, bridge};
 use resources::{Isolation, ServerId};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -24,11 +25,12 @@ use crate::inventory::ListKind;
 use crate::refuse::Refusal;
 use crate::server::Server;
 use crate::table::Epochs;
+use following::Following;
 use inflight::Inflight;
 
 pub(crate) use inflight::Ticket;
 pub(crate) use leg::Leg;
-pub(crate) use questions::Questions;
+pub(crate) use questions::{Questions, RoundAnswers};
 pub(crate) use sessions::{SessionId, Sessions};
 
 /// Resources one session may subscribe to.
@@ -78,6 +80,8 @@ struct State {
     backlog: VecDeque<Bytes>,
     log_level: Option<Box<str>>,
     subscriptions: Vec<Subscription>,
+    /// Modern servers that tell of resources.
+    following: HashMap<ServerId, Following>,
 }
 
 /// One resource whose updates the client wants.
@@ -94,6 +98,25 @@ pub(crate) struct Client {
     pub(crate) version: Version,
     pub(crate) capabilities: Box<str>,
     pub(crate) client_info: Box<str>,
+}
+
+/// What a modern server is told of a legacy client with every request.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    client_info: Box<str>,
+    pub(crate) capabilities: String,
+    log_level: Option<Box<str>>,
+}
+
+impl Standing {
+    /// In the words of the wire.
+    pub(crate) fn said(&self) -> bridge::Standing<'_> {
+        bridge::Standing {
+            client_info: &self.client_info,
+            capabilities: &self.capabilities,
+            log_level: self.log_level.as_deref(),
+        }
+    }
 }
 
 impl Session {
@@ -224,6 +247,7 @@ impl Session {
         let mut state = self.state();
         state.ended = true;
         state.outbox = None;
+        state.following.clear();
     }
 
     /// Takes out all conversations, for the end.
@@ -240,6 +264,15 @@ impl Session {
             .partition(|leg| keep(leg.server()));
         state.legs = kept;
         gone
+    }
+
+    /// What a modern server is told of the client with every request.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing {
+            client_info: self.client_info.clone(),
+            capabilities: bridge::capabilities_to_modern(&self.capabilities),
+            log_level: self.log_level(),
+        }
     }
 
     /// What opens a server's session in this client's name.
@@ -307,6 +340,16 @@ impl Session {
             .iter()
             .filter(|known| known.server == *server)
             .map(|known| known.own.clone())
+            .collect()
+    }
+
+    /// The subscriptions to one server: shown URIs beside its own.
+    fn subscriptions_of(&self, server: &ServerId) -> Vec<(String, String)> {
+        let state = self.state();
+        let known = state.subscriptions.iter();
+        known
+            .filter(|known| known.server == *server)
+            .map(|known| (known.shown.to_string(), known.own.to_string()))
             .collect()
     }
 

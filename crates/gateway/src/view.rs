@@ -3,6 +3,7 @@
 mod capabilities;
 mod pages;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::HeaderValue;
 use protocol::json::quote;
-use protocol::mcp::{Era, headers, own_uri};
+use protocol::mcp::{Era, bridge, headers, own_uri};
 use resources::{FailureMode, Uris};
 
 use crate::binding::{self, Binding};
@@ -118,7 +119,10 @@ impl View {
     pub(crate) fn build(bindings: &[Binding], era: Era, instructions: Option<&str>) -> Self {
         let statuses: Vec<Status> = bindings
             .iter()
-            .map(|binding| binding.kept.server.status(era))
+            .map(|binding| {
+                let server = &binding.kept.server;
+                server.status(server.era_for(era))
+            })
             .collect();
         let parts: Vec<(usize, &Binding, &Arc<Inventory>)> = bindings
             .iter()
@@ -126,15 +130,15 @@ impl View {
             .enumerate()
             .filter_map(|(at, (binding, status))| Some((at, binding, status.inventory()?)))
             .collect();
-        let mut merge = Merge {
-            several: bindings.len() > 1,
-            ..Merge::default()
-        };
+        let mut merge = Merge::new(era, bindings.len() > 1);
         for (at, (binding, status)) in bindings.iter().zip(&statuses).enumerate() {
             if let Some(inventory) = status.inventory() {
                 merge.take(at, binding, inventory);
-            } else if let Some(last) = binding.kept.server.last(era) {
-                merge.reserve(at, binding, &last);
+            } else {
+                let server = &binding.kept.server;
+                if let Some(last) = server.last(server.era_for(era)) {
+                    merge.reserve(at, binding, &last);
+                }
             }
         }
         let degraded = degraded(bindings, &statuses);
@@ -241,8 +245,9 @@ fn literal_prefix_fits(template: &str, uri: &str) -> bool {
     !prefix.is_empty() && uri.starts_with(prefix)
 }
 
-#[derive(Default)]
 struct Merge {
+    /// Whom the lists are for.
+    era: Era,
     /// Whether several servers share the toolset.
     several: bool,
     lists: [Vec<String>; 4],
@@ -254,6 +259,19 @@ struct Merge {
 }
 
 impl Merge {
+    fn new(era: Era, several: bool) -> Self {
+        Self {
+            era,
+            several,
+            lists: Default::default(),
+            names: Default::default(),
+            owners: HashMap::new(),
+            uris: HashMap::new(),
+            templates: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
     /// Keeps the names of a server that is not there: they do not move to another, and calls say what is the matter.
     fn reserve(&mut self, at: usize, binding: &Binding, last: &Inventory) {
         let (listed, told) = (self.lists.each_ref().map(Vec::len), self.problems.len());
@@ -272,8 +290,12 @@ impl Merge {
                         "tool `{}` of server `{}` is for the apps of its own server only; publish that server in a toolset of its own",
                         item.key, binding.label
                     ));
+                } else if let (Some(reason), Era::Modern) = (&item.unfit, self.era) {
+                    self.problems
+                        .push(format!("{reason} (server `{}`)", binding.label));
                 } else if let Some(shown) = binding.shown_name(kind, &item.key) {
-                    self.take_named(at, binding, kind, item, shown);
+                    let item = fitted(item, kind, inventory.version.era(), self.era);
+                    self.take_named(at, binding, kind, &item, shown);
                 }
             }
         }
@@ -324,6 +346,22 @@ impl Merge {
         };
         self.names[kind as usize].insert(shown.clone().into(), route);
         self.owners.insert((kind as u8, shown), owner);
+    }
+}
+
+/// A tool as the client's era describes it.
+fn fitted(item: &Item, kind: ListKind, spoken: Era, client: Era) -> Cow<'_, Item> {
+    let raw = match (kind, spoken, client) {
+        (ListKind::Tools, Era::Modern, Era::Legacy) => bridge::tool_to_legacy(&item.raw),
+        (ListKind::Tools, Era::Legacy, Era::Modern) => bridge::tool_to_modern(&item.raw),
+        _ => return Cow::Borrowed(item),
+    };
+    match raw {
+        Cow::Borrowed(_) => Cow::Borrowed(item),
+        Cow::Owned(raw) => Cow::Owned(Item {
+            raw: raw.into(),
+            ..item.clone()
+        }),
     }
 }
 

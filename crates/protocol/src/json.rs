@@ -1,11 +1,13 @@
 //! JSON as bytes: look at a few members, change a few spans, leave the rest as it came.
 
 mod members;
+mod object;
 mod splice;
 mod stream;
 
 pub use members::{Member, elements, members, string};
-pub use splice::{Splice, set_member, span_of};
+pub use object::{ObjectEdit, remove_member};
+pub use splice::{Splice, change_elements, set_member, span_of};
 pub use stream::{Edit, Rules, RulesBuilder, Step, StreamEditor, Syntax};
 
 /// The deepest nesting of arrays and objects that any message may have.

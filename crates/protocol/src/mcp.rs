@@ -1,5 +1,6 @@
 //! The Model Context Protocol in all its revisions: versions, methods, headers and the few members we read.
 
+pub mod bridge;
 pub mod headers;
 mod method;
 mod names;

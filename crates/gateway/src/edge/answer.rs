@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    WWW_AUTHENTICATE,
 };
 use ::http::{Response, StatusCode};
 use bytes::Bytes;
@@ -177,5 +178,18 @@ pub(super) fn refused(Refused { refusal, era, id }: &Refused) -> Response<Body> 
             .headers_mut()
             .insert(ALLOW, HeaderValue::from_static(allowed));
     }
+    if let Some(challenge) = challenge(refusal) {
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
     response
+}
+
+/// How to prove who one is (RFC 6750, 3): a caller that presented nothing is not told of an error.
+const fn challenge(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Unauthenticated => Some("Bearer"),
+        Refusal::Credential => Some("Bearer error=\"invalid_token\""),
+        _ => None,
+    }
 }

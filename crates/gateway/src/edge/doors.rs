@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use ::http::Request;
 use ::http::header::{HOST, HeaderMap, ORIGIN};
+use auth::KeyDirectory;
 use transport::body::Body;
 use transport::inbound::{Peer, Service};
 use url::Url;
 
 use super::legacy_sse::Lines;
+use crate::admit;
 use crate::gateway::Gateway;
+use crate::identify::{self, Caller};
 use crate::refuse::Refusal;
+use crate::table::Toolset;
 
 /// Host names by which every machine reaches itself.
 const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -30,6 +34,7 @@ pub struct Door {
 pub struct Doors {
     pub(super) gateway: Arc<Gateway>,
     doors: Vec<Door>,
+    keys: Arc<KeyDirectory>,
     pub(super) lines: Lines,
 }
 
@@ -108,12 +113,23 @@ fn without_port(host: &str) -> &str {
 }
 
 impl Doors {
-    /// The gateway behind these doors, one per listener in its order.
+    /// The gateway behind these doors, one per listener in its order. Nobody has a key: who presents one is refused.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, doors: Vec<Door>) -> Arc<Self> {
+        Self::with_keys(gateway, doors, Arc::new(KeyDirectory::empty()))
+    }
+
+    /// The same for callers who may have API keys.
+    #[must_use]
+    pub fn with_keys(
+        gateway: Arc<Gateway>,
+        doors: Vec<Door>,
+        keys: Arc<KeyDirectory>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             gateway,
             doors,
+            keys,
             lines: Lines::default(),
         })
     }
@@ -128,6 +144,13 @@ impl Doors {
             .get(peer.listener)
             .ok_or(Refusal::NoSuchEndpoint)?;
         door.check(request.headers(), request.uri().host())
+    }
+
+    /// Who sends these headers to a toolset, if the toolset lets it in.
+    pub(super) fn enter(&self, headers: &HeaderMap, toolset: &Toolset) -> Result<Caller, Refusal> {
+        let caller = identify::caller(headers, &self.keys)?;
+        admit::enter(&caller, toolset)?;
+        Ok(caller)
     }
 }
 

@@ -81,20 +81,31 @@ async fn route(
                 .cloned()
                 .ok_or(Refused::new(Refusal::NoSuchEndpoint, Era::Legacy, None))?;
         drop(table);
-        return legacy_sse::answer(doors, older, request).await;
+        let caller = enter(doors, &older, &request)?;
+        return legacy_sse::answer(doors, older, caller, request).await;
     };
     drop(table);
+    if *request.method() == Method::OPTIONS {
+        return Ok(preflight(request.headers()));
+    }
+    let caller = enter(doors, &toolset, &request)?;
     match *request.method() {
-        Method::POST => post(doors, toolset, request).await,
-        Method::GET => get(doors, &toolset, &request),
-        Method::DELETE => delete(doors, &toolset, request.headers()),
-        Method::OPTIONS => Ok(preflight(request.headers())),
+        Method::POST => post(doors, toolset, caller, request).await,
+        Method::GET => get(doors, &toolset, caller, &request),
+        Method::DELETE => delete(doors, &toolset, &caller, request.headers()),
         _ => Err(Refused::new(
             Refusal::HttpMethod("POST, GET and DELETE"),
             Era::Legacy,
             None,
         )),
     }
+}
+
+/// Before anything of the body is read.
+fn enter(doors: &Doors, toolset: &Toolset, request: &Request<Incoming>) -> Result<Caller, Refused> {
+    doors
+        .enter(request.headers(), toolset)
+        .map_err(|refusal| Refused::new(refusal, Era::Legacy, None))
 }
 
 fn ready(doors: &Doors) -> Response<Body> {
@@ -128,6 +139,7 @@ fn preflight(asked: &HeaderMap) -> Response<Body> {
 async fn post(
     doors: &Arc<Doors>,
     toolset: Arc<Toolset>,
+    caller: Caller,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refused> {
     let early = |refusal| Refused::new(refusal, Era::Legacy, None);
@@ -136,7 +148,7 @@ async fn post(
     let (parts, body) = request.into_parts();
     let bytes = read(body).await.map_err(early)?;
     if let Some(batch) = json_rpc::batch(&bytes) {
-        return batched(doors, toolset, &parts.headers, batch).await;
+        return batched(doors, toolset, caller, &parts.headers, batch).await;
     }
     let version = request::once(&parts.headers, headers::PROTOCOL_VERSION)
         .map_err(|refusal| Refused::new(refusal, Era::Modern, None))?;
@@ -156,8 +168,8 @@ async fn post(
         return Err(Refused::new(Refusal::Accept, era, id));
     }
     let outcome = match era {
-        Era::Modern => modern(doors, toolset, &parts.headers, message).await,
-        Era::Legacy => legacy(doors, toolset, &parts.headers, message).await,
+        Era::Modern => modern(doors, toolset, caller, &parts.headers, message).await,
+        Era::Legacy => legacy(doors, toolset, caller, &parts.headers, message).await,
     };
     match outcome {
         Ok(reply) => Ok(framed(reply, accepts)),
@@ -168,6 +180,7 @@ async fn post(
 async fn modern(
     doors: &Arc<Doors>,
     toolset: Arc<Toolset>,
+    caller: Caller,
     headers: &HeaderMap,
     message: Message,
 ) -> Result<Reply, Refusal> {
@@ -178,7 +191,7 @@ async fn modern(
             let mirrored = Some(request::mirrored(headers)?);
             let inbound = Inbound {
                 toolset,
-                caller: Caller::Anonymous,
+                caller,
                 message,
                 parts,
                 standing: Standing::Modern,
@@ -197,6 +210,7 @@ async fn modern(
 async fn legacy(
     doors: &Arc<Doors>,
     toolset: Arc<Toolset>,
+    caller: Caller,
     headers: &HeaderMap,
     message: Message,
 ) -> Result<Reply, Refusal> {
@@ -207,7 +221,7 @@ async fn legacy(
     let standing = if opens {
         Standing::Opening
     } else {
-        Standing::Legacy(session(doors, &toolset, headers)?)
+        Standing::Legacy(session(doors, &toolset, &caller, headers)?)
     };
     if let (Standing::Legacy(session), false) =
         (&standing, matches!(message.shape, Shape::Request(_)))
@@ -217,7 +231,7 @@ async fn legacy(
     }
     let inbound = Inbound {
         toolset,
-        caller: Caller::Anonymous,
+        caller,
         parts: Parts::read(&message)?,
         message,
         standing,
@@ -239,24 +253,30 @@ fn check_legacy_version(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-fn session(doors: &Doors, toolset: &Toolset, headers: &HeaderMap) -> Result<Arc<Session>, Refusal> {
+fn session(
+    doors: &Doors,
+    toolset: &Toolset,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<Arc<Session>, Refusal> {
     let id = request::once(headers, headers::SESSION_ID)?.ok_or(Refusal::NoSession)?;
     doors
         .gateway
         .sessions
-        .find(id.as_bytes(), &Caller::Anonymous, &toolset.name)
+        .find(id.as_bytes(), caller, &toolset.name)
 }
 
 /// MCP 2025-03-26: several messages at once, answered on one event stream.
 async fn batched(
     doors: &Arc<Doors>,
     toolset: Arc<Toolset>,
+    caller: Caller,
     headers: &HeaderMap,
     batch: Result<Vec<Bytes>, json_rpc::Malformed>,
 ) -> Result<Response<Body>, Refused> {
     let early = |refusal| Refused::new(refusal, Era::Legacy, None);
     let batch = batch.map_err(|malformed| early(malformed.into()))?;
-    let session = session(doors, &toolset, headers).map_err(early)?;
+    let session = session(doors, &toolset, &caller, headers).map_err(early)?;
     if session.version != Version::V2025_03_26 {
         let reason = "batches are not part of this protocol version";
         return Err(early(
@@ -268,7 +288,7 @@ async fn batched(
         let reply = match Message::parse(bytes) {
             Ok(message) => {
                 let id = message.id().cloned();
-                one_of_batch(doors, &toolset, &session, message)
+                one_of_batch(doors, &toolset, &caller, &session, message)
                     .await
                     .unwrap_or_else(|refusal| {
                         Reply::message(refusal.message(Era::Legacy, id.as_ref()))
@@ -289,6 +309,7 @@ async fn batched(
 async fn one_of_batch(
     doors: &Arc<Doors>,
     toolset: &Arc<Toolset>,
+    caller: &Caller,
     session: &Arc<Session>,
     message: Message,
 ) -> Result<Reply, Refusal> {
@@ -298,7 +319,7 @@ async fn one_of_batch(
     }
     let inbound = Inbound {
         toolset: toolset.clone(),
-        caller: Caller::Anonymous,
+        caller: caller.clone(),
         parts: Parts::read(&message)?,
         message,
         standing: Standing::Legacy(session.clone()),
@@ -310,6 +331,7 @@ async fn one_of_batch(
 fn get(
     doors: &Arc<Doors>,
     toolset: &Toolset,
+    caller: Caller,
     request: &Request<Incoming>,
 ) -> Result<Response<Body>, Refused> {
     let early = |refusal| Refused::new(refusal, Era::Legacy, None);
@@ -320,9 +342,9 @@ fn get(
         return Err(early(Refusal::Accept));
     }
     if !request.headers().contains_key(SESSION) {
-        return Ok(legacy_sse::open(doors, toolset));
+        return Ok(legacy_sse::open(doors, toolset, caller));
     }
-    let session = session(doors, toolset, request.headers()).map_err(early)?;
+    let session = session(doors, toolset, &caller, request.headers()).map_err(early)?;
     let changes = toolset.changes.subscribe(Era::Legacy);
     let messages = events::session_messages(&session, changes, doors.gateway.closing());
     Ok(event_stream(Box::pin(messages)))
@@ -331,12 +353,13 @@ fn get(
 fn delete(
     doors: &Arc<Doors>,
     toolset: &Toolset,
+    caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Refused> {
     if is_modern(headers) {
         return Err(Refused::new(Refusal::HttpMethod("POST"), Era::Modern, None));
     }
-    let session = session(doors, toolset, headers)
+    let session = session(doors, toolset, caller, headers)
         .map_err(|refusal| Refused::new(refusal, Era::Legacy, None))?;
     // The client waits only for what concerns it: its id is dead. The servers are told meanwhile.
     doors.gateway.sessions.close(&session);

@@ -18,6 +18,7 @@ use super::answer::{Refused, event_stream, read, respond};
 use super::line::Line;
 use super::{Doors, events};
 use crate::gateway::closed;
+use crate::identify::Caller;
 use crate::refuse::Refusal;
 use crate::table::{Table, Toolset};
 
@@ -44,12 +45,13 @@ pub(super) fn toolset<'t>(table: &'t Table, path: &str) -> Option<&'t Arc<Toolse
 pub(super) async fn answer(
     doors: &Arc<Doors>,
     toolset: Arc<Toolset>,
+    caller: Caller,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refused> {
     let refuse = |refusal| Refused::new(refusal, Era::Legacy, None);
     let opens = request.uri().path().ends_with(STREAM_SUFFIX);
     match (request.method(), opens) {
-        (&Method::GET, true) => Ok(open(doors, &toolset)),
+        (&Method::GET, true) => Ok(open(doors, &toolset, caller)),
         (&Method::POST, false) => {
             let key = request
                 .uri()
@@ -58,7 +60,7 @@ pub(super) async fn answer(
                 .unwrap_or_default();
             let line = doors
                 .lines
-                .find(key)
+                .find(key, &caller, &toolset)
                 .ok_or_else(|| refuse(Refusal::UnknownSession))?;
             let bytes = read(request.into_body()).await.map_err(refuse)?;
             line.take(bytes).await;
@@ -69,9 +71,9 @@ pub(super) async fn answer(
 }
 
 /// Opens a stream; its first event says where to post.
-pub(super) fn open(doors: &Arc<Doors>, toolset: &Toolset) -> Response<Body> {
+pub(super) fn open(doors: &Arc<Doors>, toolset: &Toolset, caller: Caller) -> Response<Body> {
     let (sender, out) = mpsc::channel::<Bytes>(OUT_MAX);
-    let line = Line::new(doors.gateway.clone(), toolset.path.clone(), sender);
+    let line = Line::new(doors.gateway.clone(), caller, toolset.path.clone(), sender);
     let Some(key) = doors.lines.add(line.clone()) else {
         return respond(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -136,11 +138,10 @@ impl Lines {
             .map(|_| key)
     }
 
-    fn find(&self, key: &str) -> Option<Arc<Line>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+    /// The line with this key, if it is this caller's and this toolset's.
+    fn find(&self, key: &str, caller: &Caller, toolset: &Toolset) -> Option<Arc<Line>> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.get(key)?;
+        line.is_of(caller, &toolset.path).then(|| line.clone())
     }
 }

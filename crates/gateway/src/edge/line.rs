@@ -31,6 +31,8 @@ const GOODBYE_WAIT: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Line {
     gateway: Arc<Gateway>,
+    /// Whose it is.
+    caller: Caller,
     /// The endpoint's path: the toolset may be replaced while the line lives.
     path: Box<str>,
     out: mpsc::Sender<Bytes>,
@@ -51,16 +53,23 @@ struct Tasks {
 impl Line {
     pub(super) fn new(
         gateway: Arc<Gateway>,
+        caller: Caller,
         path: Box<str>,
         out: mpsc::Sender<Bytes>,
     ) -> Arc<Self> {
         Arc::new(Self {
             gateway,
+            caller,
             path,
             out,
             session: OnceLock::new(),
             tasks: Mutex::default(),
         })
+    }
+
+    /// Whether it is this caller's, at this endpoint.
+    pub(super) fn is_of(&self, caller: &Caller, path: &str) -> bool {
+        self.caller == *caller && *self.path == *path
     }
 
     /// Takes one text of the client: a message or, in 2025-03-26, a batch.
@@ -144,7 +153,7 @@ impl Line {
         let modern = matches!(standing, Standing::Modern);
         let inbound = Inbound {
             toolset,
-            caller: Caller::Anonymous,
+            caller: self.caller.clone(),
             parts: Parts::read(&message)?,
             message,
             standing,

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::line::Line;
 use crate::gateway::Gateway;
+use crate::identify::Caller;
 
 /// The longest line of a client, in bytes.
 const LINE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -54,7 +55,7 @@ pub async fn serve_stdio_until(
     limit: Duration,
 ) -> std::io::Result<()> {
     let (sender, out) = mpsc::channel::<Bytes>(OUT_MAX);
-    let line = Line::new(gateway, path.into(), sender);
+    let line = Line::new(gateway, Caller::Anonymous, path.into(), sender);
     // Reading and writing go on side by side: a client that reads slowly holds up nobody but itself.
     let writing = write_all(output, out);
     let reading = async move {

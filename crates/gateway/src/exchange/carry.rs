@@ -7,7 +7,8 @@ use futures_util::stream;
 use protocol::json::{Edit, StreamEditor};
 use transport::outbound::Incoming;
 
-use super::{ANSWER_BYTES_MAX, Cancelled, Exchange, FINISH_WAIT, Turn};
+use super::turn::Turn;
+use super::{ANSWER_BYTES_MAX, Cancelled, Exchange, FINISH_WAIT};
 use crate::refuse::Refusal;
 use crate::reply::Pieces;
 use crate::upstream::Frames;
@@ -24,9 +25,9 @@ pub(crate) struct Carry {
 
 impl Carry {
     /// The next message for the client; after the answer, none.
-    pub(super) async fn next(mut self) -> Option<(Bytes, Self)> {
+    pub(super) async fn next(mut self) -> Option<(Bytes, Option<Self>)> {
         if let Some(first) = self.first.take() {
-            return Some((first, self));
+            return Some((first, Some(self)));
         }
         while !self.done {
             let end = self.exchange.deadline;
@@ -35,18 +36,24 @@ impl Carry {
                 .turn(&mut self.frames, &mut self.cancelled, end)
                 .await
             {
-                Ok(Turn::Forward(bytes)) => return Some((bytes, self)),
+                Ok(Turn::Forward(bytes)) => return Some((bytes, Some(self))),
                 Ok(Turn::Nothing | Turn::Quiet) => {}
+                Ok(Turn::Park) => {
+                    let (era, id) = (self.exchange.era, self.exchange.id.clone());
+                    let asked = self.exchange.park(self.frames);
+                    let asked = asked.unwrap_or_else(|refusal| refusal.message(era, Some(&id)));
+                    return Some((asked, None));
+                }
                 Ok(Turn::Final(bytes)) => {
                     self.done = true;
-                    return Some((bytes, self));
+                    return Some((bytes, Some(self)));
                 }
                 // "must not send any further messages" for a cancelled request.
                 Err(Refusal::Cancelled) => return None,
                 Err(refusal) => {
                     self.done = true;
                     let bytes = refusal.message(self.exchange.era, Some(&self.exchange.id));
-                    return Some((bytes, self));
+                    return Some((bytes, Some(self)));
                 }
             }
         }

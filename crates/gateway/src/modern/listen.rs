@@ -5,13 +5,13 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures_util::{future, stream};
-use protocol::json::{elements, members, quote, string};
+use protocol::json::quote;
 use protocol::json_rpc::{self, Id};
 use protocol::mcp::Era;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::follow::{Wanted, follow, open};
+use crate::follow::{ACKNOWLEDGED, Filter, Wanted, filter, follow, open, tag};
 use crate::gateway::Gateway;
 use crate::list;
 use crate::refuse::Refusal;
@@ -20,24 +20,8 @@ use crate::request::Inbound;
 use crate::server::Server;
 use crate::table::Epochs;
 
-/// Resources one stream may follow.
-const RESOURCES_MAX: usize = 1000;
 /// Notices waiting to be read by the client.
 const NOTICES_MAX: usize = 64;
-/// The message that says what is honored.
-pub(super) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
-
-/// What somebody wants to hear of.
-#[derive(Debug, Default)]
-pub(super) struct Filter {
-    tools: bool,
-    prompts: bool,
-    resources: bool,
-    /// URIs of resources.
-    pub(super) uris: Vec<String>,
-    /// Ids of tasks.
-    pub(super) tasks: Vec<String>,
-}
 
 /// Opens the stream. Its first message says what is honored; nothing comes before it.
 pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<Reply, Refusal> {
@@ -62,7 +46,9 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
         .into_iter()
         .map(async |(binding, wanted)| {
             let binding = &inbound.toolset.bindings[binding];
-            Some((binding, open(&binding.kept.server, &wanted).await?))
+            let server = &binding.kept.server;
+            let era = server.era_for(Era::Modern);
+            Some((binding, open(server, era, &wanted).await?))
         });
     for (binding, opened) in future::join_all(opening).await.into_iter().flatten() {
         let shown = |pairs: &[(String, String)]| -> Vec<String> {
@@ -74,7 +60,7 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
         tasks.spawn(follow(
             binding.kept.server.clone(),
             opened,
-            id.clone(),
+            Some(id.clone()),
             notices.clone(),
         ));
     }
@@ -106,44 +92,6 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
         stream,
         Listening::next,
     ))))
-}
-
-/// Reads `params.notifications`.
-pub(super) fn filter(params: &str) -> Result<Filter, Refusal> {
-    let wrong = |reason: &'static str| Refusal::Params(reason.into());
-    let found = members(params).map_err(|_| wrong("`params` must be an object"))?;
-    let asked = found.iter().find(|member| member.key == "notifications");
-    let asked = asked
-        .ok_or_else(|| wrong("`params.notifications` is missing"))?
-        .value;
-    let mut filter = Filter::default();
-    for member in members(asked).map_err(|_| wrong("`params.notifications` must be an object"))? {
-        match member.key.as_ref() {
-            "toolsListChanged" => filter.tools = member.value == "true",
-            "promptsListChanged" => filter.prompts = member.value == "true",
-            "resourcesListChanged" => filter.resources = member.value == "true",
-            "resourceSubscriptions" => filter.uris = texts(member.value)?,
-            "taskIds" => filter.tasks = texts(member.value)?,
-            _ => {}
-        }
-    }
-    Ok(filter)
-}
-
-fn texts(array: &str) -> Result<Vec<String>, Refusal> {
-    let items = elements(array).map_err(|_| {
-        Refusal::Params("`resourceSubscriptions` and `taskIds` must be arrays of text".into())
-    })?;
-    if items.len() > RESOURCES_MAX {
-        return Err(Refusal::Params(
-            format!("one stream follows at most {RESOURCES_MAX} resources and tasks").into(),
-        ));
-    }
-    let text = |item: &str| string(item).map(std::borrow::Cow::into_owned);
-    items
-        .into_iter()
-        .map(|item| text(item).ok_or(Refusal::Params("only text names a resource or task".into())))
-        .collect()
 }
 
 fn by_server(inbound: &Inbound, asked: &Filter) -> BTreeMap<usize, Wanted> {
@@ -333,14 +281,5 @@ fn ended(id: &Id) -> Bytes {
     json_rpc::result(
         id,
         format!("{{\"resultType\":\"complete\",{}}}", tag(id)).as_bytes(),
-    )
-}
-
-/// `_meta` that names the listen request.
-pub(super) fn tag(id: &Id) -> String {
-    let key = protocol::mcp::meta_key::SUBSCRIPTION_ID;
-    format!(
-        "\"_meta\":{{\"{key}\":{}}}",
-        String::from_utf8_lossy(id.raw())
     )
 }

@@ -49,7 +49,7 @@ async fn visit_again_and_again(server: &Server, era: Era, version: Version) -> !
     let mut wanted = server.looks(era).wanted.subscribe();
     loop {
         let opened = Instant::now();
-        let other_speaks = matches!(server.status(other(era)), Status::Ready(_));
+        let other_speaks = matches!(server.status(era.other()), Status::Ready(_));
         let failure = match server.visit(era, version, &mut wanted).await {
             Ok(()) => UpstreamFailure::NoAnswer {
                 server: server.name.clone(),
@@ -68,20 +68,13 @@ async fn visit_again_and_again(server: &Server, era: Era, version: Version) -> !
             }
             // Something else answered in its place, for instance an ingress while the server was rolled out.
             if wait(backoff.next(), &mut wanted).await {
-                server.looks(other(era)).ask();
+                server.looks(era.other()).ask();
             }
             continue;
         }
         server.set_down(era, &failure);
         backoff.after(opened.elapsed());
         wait(backoff.next(), &mut wanted).await;
-    }
-}
-
-const fn other(era: Era) -> Era {
-    match era {
-        Era::Modern => Era::Legacy,
-        Era::Legacy => Era::Modern,
     }
 }
 
@@ -196,8 +189,8 @@ impl Server {
                 return false;
             }
         };
-        let read = self.looks(other(era)).done.borrow().at;
-        let replaced = matches!(self.status(other(era)), Status::Ready(_))
+        let read = self.looks(era.other()).done.borrow().at;
+        let replaced = matches!(self.status(era.other()), Status::Ready(_))
             && read.is_some_and(|read| read > since);
         since.elapsed() < STALE_MAX && !replaced
     }
@@ -211,7 +204,7 @@ impl Server {
             && !self.mute.swap(true, Ordering::Relaxed)
         {
             // The other verdict is not to be believed, either.
-            self.looks(other(era)).ask();
+            self.looks(era.other()).ask();
         }
         self.mute.load(Ordering::Relaxed)
     }
@@ -220,7 +213,7 @@ impl Server {
         let (since, last) = match self.status(era) {
             Status::Ready(last) => {
                 // It may come back as another: what it speaks, and what it did not, is asked again.
-                self.looks(other(era)).ask();
+                self.looks(era.other()).ask();
                 (Instant::now(), Some(last))
             }
             Status::Down { since, last, .. } => {

@@ -8,6 +8,7 @@ use protocol::json_rpc::{self, Id, Message, Shape, code};
 use resources::ServerId;
 use tokio::sync::mpsc;
 
+use super::questions::{Answered, RoundAnswers};
 use super::{BACKLOG_MAX, Leg, OUTBOX_MAX, Session};
 
 impl Session {
@@ -94,6 +95,19 @@ impl Session {
         question
     }
 
+    /// Opens a question of a modern server's round: as the client gets it.
+    pub(crate) fn ask_in_round(
+        &self,
+        method: &str,
+        params: &str,
+        call: &Id,
+        key: &str,
+        answers: &RoundAnswers,
+    ) -> Bytes {
+        let questions = &mut self.state().questions;
+        questions.ask_in_round(method, params, call, key, answers)
+    }
+
     /// Puts a question that belongs to no call to the client; without room for it, the server learns that.
     async fn ask_aside(&self, leg: &Arc<Leg>, id: &Id, message: &Message) {
         let Some(question) = self.ask(leg, message, None).await else {
@@ -111,10 +125,11 @@ impl Session {
     /// Takes the client's answer to a question; says whether there was such a question.
     pub(crate) async fn answer(&self, message: &Message) -> bool {
         let found = self.state().questions.answered(message);
-        let Some((leg, bytes)) = found else {
-            return false;
-        };
-        self.say(&leg, bytes).await;
+        match found {
+            Some(Answered::Server(leg, bytes)) => self.say(&leg, bytes).await,
+            Some(Answered::Round) => {}
+            None => return false,
+        }
         true
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use protocol::json::{Splice, members, span_of};
 use protocol::json_rpc::{self, Id, Message};
+use tokio::sync::mpsc;
 
 use super::Leg;
 
@@ -22,18 +23,52 @@ pub(crate) struct Questions {
 struct Question {
     /// The number the client knows it by.
     shown: u64,
-    /// The server's own id.
-    own: Id,
-    leg: Weak<Leg>,
+    asker: Asker,
     /// The client's request it was asked in, if it was.
     call: Option<Id>,
-    /// The server's progress token for it, raw; the client knows the question's number instead.
-    token: Option<Box<str>>,
+}
+
+/// Who waits for the answer.
+#[derive(Debug)]
+enum Asker {
+    /// A legacy server, in a request of its own.
+    Server {
+        /// The server's own id.
+        own: Id,
+        leg: Weak<Leg>,
+        /// The server's progress token for it, raw; the client knows the question's number instead.
+        token: Option<Box<str>>,
+    },
+    /// A round of a call at a modern server.
+    Round(RoundAnswers, Box<str>),
+}
+
+/// Where the answers of a round go: the question's key, and the client's answer.
+pub(crate) type RoundAnswers = mpsc::Sender<(Box<str>, Message)>;
+
+/// Where a client's answer went.
+pub(crate) enum Answered {
+    /// To this server, in these bytes.
+    Server(Arc<Leg>, Bytes),
+    /// To the call that waits for it.
+    Round,
 }
 
 impl Question {
-    fn is_of(&self, leg: &Arc<Leg>, own: &Id) -> bool {
-        self.own == *own && self.leg.as_ptr() == Arc::as_ptr(leg)
+    fn is_of(&self, asked_on: &Arc<Leg>, asked_as: &Id) -> bool {
+        match &self.asker {
+            Asker::Server { own, leg, .. } => {
+                own == asked_as && leg.as_ptr() == Arc::as_ptr(asked_on)
+            }
+            Asker::Round(..) => false,
+        }
+    }
+
+    fn lives(&self) -> bool {
+        match &self.asker {
+            Asker::Server { leg, .. } => leg.upgrade().is_some_and(|leg| !leg.is_closed()),
+            Asker::Round(answers, _) => !answers.is_closed(),
+        }
     }
 }
 
@@ -47,14 +82,9 @@ impl Questions {
     ) -> Option<Bytes> {
         let (own, span) = (message.id()?.clone(), message.id_span()?);
         // Servers that give up waiting rarely say so; an id used again, or a session that ended, does.
-        self.open.retain(|known| {
-            let lives = known.leg.upgrade().is_some_and(|leg| !leg.is_closed());
-            lives && !known.is_of(leg, &own)
-        });
-        if self.open.len() >= QUESTIONS_MAX {
-            self.open.remove(0);
-        }
-        self.next += 1;
+        self.open
+            .retain(|known| known.lives() && !known.is_of(leg, &own));
+        self.number();
         let token = token(message.body());
         let mut splice = Splice::new();
         splice.replace(span, self.next.to_string());
@@ -64,12 +94,41 @@ impl Questions {
         }
         self.open.push(Question {
             shown: self.next,
-            own,
-            leg: Arc::downgrade(leg),
+            asker: Asker::Server {
+                own,
+                leg: Arc::downgrade(leg),
+                token: token.map(Into::into),
+            },
             call: call.cloned(),
-            token: token.map(Into::into),
         });
         Some(splice.apply(&message.bytes).into())
+    }
+
+    /// Opens a question of a round, and gives it as the client gets it.
+    pub(crate) fn ask_in_round(
+        &mut self,
+        method: &str,
+        params: &str,
+        call: &Id,
+        key: &str,
+        answers: &RoundAnswers,
+    ) -> Bytes {
+        self.open.retain(Question::lives);
+        self.number();
+        self.open.push(Question {
+            shown: self.next,
+            asker: Asker::Round(answers.clone(), key.into()),
+            call: Some(call.clone()),
+        });
+        json_rpc::request(&Id::number(self.next), method, params)
+    }
+
+    /// Makes room, and the next number.
+    fn number(&mut self) {
+        if self.open.len() >= QUESTIONS_MAX {
+            self.open.remove(0);
+        }
+        self.next += 1;
     }
 
     /// Forgets a question that cannot be put to the client.
@@ -92,16 +151,25 @@ impl Questions {
     }
 
     /// Takes the client's answer: whose it is, and the bytes as the server knows them.
-    pub(crate) fn answered(&mut self, message: &Message) -> Option<(Arc<Leg>, Bytes)> {
+    pub(crate) fn answered(&mut self, message: &Message) -> Option<Answered> {
         let (id, span) = (message.id()?, message.id_span()?);
         let at = self
             .open
             .iter()
             .position(|question| Id::number(question.shown) == *id)?;
         let question = self.open.remove(at);
-        let mut splice = Splice::new();
-        splice.replace(span, question.own.raw());
-        Some((question.leg.upgrade()?, splice.apply(&message.bytes).into()))
+        match question.asker {
+            Asker::Server { own, leg, .. } => {
+                let mut splice = Splice::new();
+                splice.replace(span, own.raw());
+                let bytes = splice.apply(&message.bytes).into();
+                Some(Answered::Server(leg.upgrade()?, bytes))
+            }
+            Asker::Round(answers, key) => {
+                answers.try_send((key, message.clone())).ok()?;
+                Some(Answered::Round)
+            }
+        }
     }
 
     /// The server no longer wants an answer: the notification as the client knows the question.
@@ -130,10 +198,17 @@ impl Questions {
             .open
             .iter()
             .find(|question| question.shown.to_string() == token.value)?;
+        let Asker::Server {
+            leg,
+            token: Some(own),
+            ..
+        } = &question.asker
+        else {
+            return None;
+        };
         let mut splice = Splice::new();
-        let own = question.token.as_deref()?;
-        splice.replace(span_of(&message.bytes, token.value), own.to_owned());
-        Some((question.leg.upgrade()?, splice.apply(&message.bytes).into()))
+        splice.replace(span_of(&message.bytes, token.value), own.to_string());
+        Some((leg.upgrade()?, splice.apply(&message.bytes).into()))
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
 use protocol::sse;
 use transport::outbound::Incoming;
 
@@ -26,6 +27,44 @@ pub(crate) enum Frames {
     Events(Box<EventFrames>),
     /// From a connection that many exchanges share.
     Call(CallFrames),
+    /// One message, arriving as a JSON body.
+    Body(Option<Box<BodyFrame>>),
+    /// One message that is here.
+    Whole(Option<Bytes>),
+}
+
+/// The longest message that is put together from a body, in bytes.
+const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// One message, arriving as a JSON body.
+#[derive(Debug)]
+pub(crate) struct BodyFrame {
+    server: Arc<str>,
+    body: Incoming,
+    taken: BytesMut,
+}
+
+impl BodyFrame {
+    /// Nothing is lost when this is dropped while it waits.
+    async fn whole(&mut self) -> Result<Bytes, UpstreamFailure> {
+        let failed = |reason: String| UpstreamFailure::NoAnswer {
+            server: self.server.clone(),
+            reason,
+        };
+        while let Some(chunk) = self.body.chunk().await {
+            let chunk = chunk.map_err(|failure| failed(failure.to_string()))?;
+            if self.taken.is_empty() && self.body.is_end_stream() {
+                return Ok(chunk);
+            }
+            self.taken.extend_from_slice(&chunk);
+            if self.taken.len() > BODY_BYTES_MAX {
+                return Err(failed(format!(
+                    "the answer is longer than {BODY_BYTES_MAX} bytes"
+                )));
+            }
+        }
+        Ok(self.taken.split().freeze())
+    }
 }
 
 impl Frames {
@@ -34,7 +73,22 @@ impl Frames {
         match self {
             Self::Events(frames) => frames.next().await,
             Self::Call(frames) => frames.next().await,
+            Self::Body(slot) => {
+                let whole = slot.as_mut()?.whole().await;
+                *slot = None;
+                Some(whole)
+            }
+            Self::Whole(message) => message.take().map(Ok),
         }
+    }
+
+    /// One message, arriving as a JSON body.
+    pub(crate) fn body(server: Arc<str>, body: Incoming) -> Self {
+        Self::Body(Some(Box::new(BodyFrame {
+            server,
+            body,
+            taken: BytesMut::new(),
+        })))
     }
 
     /// Reads the end of a stream whose answer is here, for a bounded time: a connection read to its end can be used again.

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::members::members;
+use super::members::elements;
+use super::object::ObjectEdit;
 
 /// Where `part` lies inside `whole`.
 ///
@@ -61,19 +62,28 @@ impl Splice {
 /// Returns `None` when `object` is not a JSON object.
 #[must_use]
 pub fn set_member(object: &str, key: &str, value: &str) -> Option<String> {
-    let found = members(object).ok()?;
-    let mut splice = Splice::new();
-    let mut stood = false;
-    for member in found.iter().filter(|member| member.key == key) {
-        splice.replace(span_of(object.as_bytes(), member.value), value);
-        stood = true;
+    let mut edit = ObjectEdit::new(object)?;
+    edit.set(key, value);
+    Some(edit.finish())
+}
+
+/// The array with what `change` gives in the place of some elements; it is told each one's place and bytes.
+///
+/// Returns `None` when nothing changed or `array` is not a JSON array.
+#[must_use]
+pub fn change_elements(
+    array: &str,
+    change: impl Fn(usize, &str) -> Option<String>,
+) -> Option<String> {
+    let mut splice: Option<Splice> = None;
+    for (at, element) in elements(array).ok()?.into_iter().enumerate() {
+        if let Some(changed) = change(at, element) {
+            splice
+                .get_or_insert_default()
+                .replace(span_of(array.as_bytes(), element), changed);
+        }
     }
-    if !stood {
-        let end = object.rfind('}')?;
-        let comma = if found.is_empty() { "" } else { "," };
-        splice.replace(end..end, format!("{comma}{}:{value}", super::quote(key)));
-    }
-    String::from_utf8(splice.apply(object.as_bytes())).ok()
+    String::from_utf8(splice?.apply(array.as_bytes())).ok()
 }
 
 #[cfg(test)]

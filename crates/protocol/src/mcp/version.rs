@@ -18,6 +18,15 @@ impl Era {
             Self::Modern => "modern",
         }
     }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Legacy => Self::Modern,
+            Self::Modern => Self::Legacy,
+        }
+    }
 }
 
 /// One revision of MCP, oldest first.

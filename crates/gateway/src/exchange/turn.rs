@@ -1,0 +1,321 @@
+//! One message of the server after the other, and what each means for the client.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use futures_util::stream;
+use protocol::json_rpc::{self, Id, Message, Shape};
+use protocol::mcp::{Era, Method, Version, bridge};
+use tokio::time::{Instant, timeout_at};
+
+use super::carry::Carry;
+use super::far::Far;
+use super::{Cancelled, Exchange, FINISH_WAIT_BEFORE_REPLY, FIRST_FRAME_WAIT, fired};
+use crate::failure::UpstreamFailure;
+use crate::refuse::Refusal;
+use crate::reply::Reply;
+use crate::request::Inbound;
+use crate::upstream::Frames;
+
+/// What one message of the server means for the client.
+pub(super) enum Turn {
+    /// Passed on.
+    Forward(Bytes),
+    /// The answer; nothing follows.
+    Final(Bytes),
+    /// Not the client's business.
+    Nothing,
+    /// Nothing came for a while.
+    Quiet,
+    /// The client is asked first; the call waits.
+    Park,
+}
+
+impl Exchange {
+    /// One frame that is the answer becomes JSON; anything before it makes an event stream.
+    pub(super) async fn settle_frames(
+        mut self,
+        mut frames: Frames,
+        mut cancelled: Cancelled,
+    ) -> Result<Reply, Refusal> {
+        let quiet = Instant::now() + FIRST_FRAME_WAIT;
+        loop {
+            match self.turn(&mut frames, &mut cancelled, quiet).await? {
+                Turn::Final(bytes) => {
+                    frames.finish(FINISH_WAIT_BEFORE_REPLY).await;
+                    return self.answered(bytes);
+                }
+                Turn::Nothing => {}
+                Turn::Park => return self.park(frames).map(Reply::message),
+                Turn::Forward(bytes) => return Ok(self.stream(Some(bytes), frames, cancelled)),
+                Turn::Quiet => return Ok(self.stream(None, frames, cancelled)),
+            }
+        }
+    }
+
+    fn stream(self, first: Option<Bytes>, frames: Frames, cancelled: Cancelled) -> Reply {
+        let carry = Carry {
+            exchange: self,
+            frames,
+            cancelled,
+            first,
+            done: false,
+        };
+        let next = |carry: Option<Carry>| async { carry?.next().await };
+        Reply::Stream(Box::pin(stream::unfold(Some(carry), next)))
+    }
+
+    /// Lets the call wait, and gives what asks the client.
+    pub(super) fn park(mut self, frames: Frames) -> Result<Bytes, Refusal> {
+        self.over();
+        let parking = match &self.far {
+            Far::Lent(lent) => lent.parking.upgrade(),
+            Far::Stateless | Far::Leg(..) | Far::Rounds(_) => None,
+        };
+        let parking = parking.ok_or(Refusal::Lost)?;
+        parking.park(self, frames).map_err(|failed| failed.1)
+    }
+
+    /// What asks the client, as it gets it.
+    pub(crate) fn asks(&self, state: &str) -> Bytes {
+        let Far::Lent(lent) = &self.far else {
+            return Bytes::new();
+        };
+        let message = json_rpc::result(&self.id, lent.input_required(state).as_bytes());
+        let marked = self.rewrite.whole(&message, None);
+        marked.unwrap_or(message)
+    }
+
+    /// Goes on with a call that waited, for the request in which its client came back.
+    pub(crate) async fn go_on(
+        mut self,
+        inbound: &Inbound,
+        frames: Frames,
+        answers: &[(String, String)],
+    ) -> Result<Reply, Refusal> {
+        let id = inbound.message.id().cloned();
+        self.id = id.ok_or(Refusal::Params("a request needs an id".into()))?;
+        self.rewrite.token = inbound.progress_token();
+        self.log_level = inbound.wanted_level();
+        self.deadline = Instant::now() + self.server.total;
+        if let Far::Lent(lent) = &mut self.far {
+            lent.answer(answers).await;
+            if lent.is_waiting() {
+                return self.park(frames).map(Reply::message);
+            }
+        }
+        self.settle_frames(frames, None).await
+    }
+
+    /// Waits for the server's next message, at most until `quiet`, and finds out what it means.
+    pub(super) async fn turn(
+        &mut self,
+        frames: &mut Frames,
+        cancelled: &mut Cancelled,
+        quiet: Instant,
+    ) -> Result<Turn, Refusal> {
+        let turn = self.next_turn(frames, cancelled, quiet).await;
+        if matches!(turn, Ok(Turn::Final(_)) | Err(_)) {
+            self.over();
+        }
+        turn
+    }
+
+    async fn next_turn(
+        &mut self,
+        frames: &mut Frames,
+        cancelled: &mut Cancelled,
+        quiet: Instant,
+    ) -> Result<Turn, Refusal> {
+        if matches!(&self.far, Far::Rounds(rounds) if rounds.is_asking()) {
+            return self.ask_client(frames, cancelled, quiet).await;
+        }
+        let until = self.deadline.min(quiet);
+        let next = match &mut self.far {
+            Far::Lent(lent) => {
+                let round = lent.round_until();
+                let until = round.map_or(until, |round| round.min(until));
+                let next = tokio::select! {
+                    biased;
+                    message = lent.lease.aside() => Ok(Some(Ok(message))),
+                    next = timeout_at(until, frames.next()) => next,
+                };
+                if next.is_err() && round.is_some() {
+                    return Ok(Turn::Park);
+                }
+                next
+            }
+            Far::Stateless | Far::Leg(..) | Far::Rounds(_) => tokio::select! {
+                biased;
+                // Whoever took the cancellation has told the server.
+                () = fired(cancelled) => return Err(Refusal::Cancelled),
+                next = timeout_at(until, frames.next()) => next,
+            },
+        };
+        match next {
+            Ok(Some(Ok(bytes))) => Ok(self.meaning(bytes).await?),
+            Ok(Some(Err(failure))) => Err(failure.into()),
+            Ok(None) => Err(self
+                .no_answer("the stream ended without an answer".to_owned())
+                .into()),
+            Err(_) if quiet < self.deadline => Ok(Turn::Quiet),
+            Err(_) => {
+                self.cancel().await;
+                Err(self.too_late().into())
+            }
+        }
+    }
+
+    /// Puts a round's questions to the client, and sends the next round when all are answered.
+    async fn ask_client(
+        &mut self,
+        frames: &mut Frames,
+        cancelled: &mut Cancelled,
+        quiet: Instant,
+    ) -> Result<Turn, Refusal> {
+        let Far::Rounds(rounds) = &mut self.far else {
+            return Ok(Turn::Nothing);
+        };
+        if let Some(question) = rounds.question() {
+            return Ok(Turn::Forward(question));
+        }
+        let began = Instant::now();
+        let answered = tokio::select! {
+            biased;
+            () = fired(cancelled) => return Err(Refusal::Cancelled),
+            answered = timeout_at(quiet, rounds.answered()) => answered,
+        };
+        // While the client thinks, the server's time stands still.
+        self.deadline += began.elapsed();
+        let Ok(answered) = answered else {
+            return Ok(Turn::Quiet);
+        };
+        answered?;
+        let again = tokio::select! {
+            biased;
+            () = fired(cancelled) => return Err(Refusal::Cancelled),
+            again = timeout_at(self.deadline, rounds.again()) => again,
+        };
+        let (number, answer) = again.unwrap_or_else(|_| Err(self.too_late().into()))?;
+        self.number = number;
+        *frames = self.frames(answer)?;
+        Ok(Turn::Nothing)
+    }
+
+    /// Tells a legacy server that nobody waits; a modern one learns it from the closed stream, and of a borrowed session from its return.
+    pub(crate) async fn cancel(&self) {
+        if let Far::Leg(_, leg) = &self.far {
+            leg.conversation().cancel(self.number).await;
+        }
+    }
+
+    async fn meaning(&mut self, bytes: Bytes) -> Result<Turn, UpstreamFailure> {
+        let message = Message::parse(bytes).map_err(|error| self.garbage(error.to_string()))?;
+        match &message.shape {
+            Shape::Result(id) | Shape::Error(Some(id)) if *id == Id::number(self.number) => {
+                let mapped = self.rewrite.answer(&message, self.number, &self.id);
+                let bytes = mapped.map_err(|reason| self.garbage(reason))?;
+                self.final_answer(&message, bytes)
+            }
+            Shape::Result(_) | Shape::Error(_) => {
+                tracing::warn!(server = %self.server.name, "dropped an answer with a foreign id");
+                Ok(Turn::Nothing)
+            }
+            Shape::Request(_) => Ok(self.question(&message).await),
+            Shape::Notification => Ok(self.notification(&message)),
+        }
+    }
+
+    /// The answer in the client's era and revision, or another round.
+    fn final_answer(&mut self, message: &Message, bytes: Bytes) -> Result<Turn, UpstreamFailure> {
+        let said = match &mut self.far {
+            Far::Stateless => {
+                let between_us = self
+                    .reserved(&bytes)
+                    .filter(|code| self.is_between_us(*code));
+                return match between_us {
+                    Some(code) => Err(self.refused(code)),
+                    None => Ok(Turn::Final(bytes)),
+                };
+            }
+            Far::Leg(session, _) if session.version >= Version::V2025_06_18 => {
+                return Ok(Turn::Final(bytes));
+            }
+            Far::Leg(session, _) => Message::parse(bytes.clone())
+                .map_err(|error| error.to_string())
+                .map(|shown| {
+                    Some(
+                        for_version(&shown, session.version, self.method, &self.id)
+                            .unwrap_or(bytes),
+                    )
+                }),
+            Far::Rounds(rounds) => Message::parse(bytes)
+                .map_err(|error| error.to_string())
+                .and_then(|shown| rounds.take(message, &shown, &self.id)),
+            Far::Lent(lent) => {
+                lent.lease.over();
+                Message::parse(bytes)
+                    .map_err(|error| error.to_string())
+                    .and_then(|shown| lent.take(&shown, &self.id).map(Some))
+            }
+        };
+        let said = said.map_err(|reason| self.garbage(reason))?;
+        Ok(said.map_or(Turn::Nothing, Turn::Final))
+    }
+
+    async fn question(&mut self, message: &Message) -> Turn {
+        match &mut self.far {
+            Far::Leg(session, leg) => match session.ask(leg, message, Some(&self.id)).await {
+                Some(question) => Turn::Forward(self.rewrite.question(&question)),
+                None => Turn::Nothing,
+            },
+            Far::Lent(lent) => {
+                lent.take_question(message);
+                lent.refuse().await;
+                Turn::Nothing
+            }
+            Far::Stateless | Far::Rounds(_) => {
+                // MCP 2026-07-28, streamable-http: no requests on this stream.
+                tracing::warn!(server = %self.server.name, method = %message.method, "dropped a request of a modern server");
+                Turn::Nothing
+            }
+        }
+    }
+
+    fn notification(&mut self, message: &Message) -> Turn {
+        let notice = match &*message.method {
+            "notifications/progress" => self.rewrite.progress(&message.bytes, self.number),
+            "notifications/message" if self.era == Era::Modern => self
+                .rewrite
+                .wanted_log(message, self.log_level)
+                .then(|| message.bytes.clone()),
+            method if method.ends_with("/list_changed") => {
+                self.server.look_again();
+                None
+            }
+            method => match &mut self.far {
+                Far::Leg(session, leg) => session.notice(leg, message),
+                Far::Stateless | Far::Rounds(_) => Some(message.bytes.clone()),
+                Far::Lent(lent) => {
+                    // What else a legacy server may say here has no place in a modern answer.
+                    if method == "notifications/cancelled" {
+                        lent.withdraw(message);
+                    }
+                    None
+                }
+            },
+        };
+        notice.map_or(Turn::Nothing, Turn::Forward)
+    }
+}
+
+/// An answer of which a client of an old revision cannot read all; none when it can.
+fn for_version(shown: &Message, version: Version, method: Method, id: &Id) -> Option<Bytes> {
+    if !matches!(shown.shape, Shape::Result(_)) {
+        return None;
+    }
+    match bridge::for_version(method, version, shown.body()) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(result) => Some(json_rpc::result(id, result.as_bytes())),
+    }
+}

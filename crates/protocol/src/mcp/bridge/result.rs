@@ -1,0 +1,55 @@
+//! Complete results.
+
+use crate::json::ObjectEdit;
+use crate::mcp::{Method, Version, meta_key};
+
+use super::{for_version, strip_meta};
+
+/// A modern complete result for a legacy client of `version`.
+///
+/// Cache hints, `resultType` and the server's name go; `structuredContent` that is no object is wrapped as
+/// `{"result": …}`, as [`super::tool_to_legacy`] does with its schema; then [`for_version`].
+/// `None` when `result` is not an object.
+#[must_use]
+pub fn result_to_legacy(method: Method, version: Version, result: &str) -> Option<String> {
+    let mut edit = ObjectEdit::new(result)?;
+    for key in ["resultType", "ttlMs", "cacheScope"] {
+        edit.remove(key);
+    }
+    strip_meta(&mut edit, &[meta_key::SERVER_INFO]);
+    if method == Method::ToolsCall
+        && let Some(value) = edit.value("structuredContent")
+        && !value.starts_with('{')
+    {
+        edit.set("structuredContent", format!("{{\"result\":{value}}}"));
+    }
+    let result = edit.finish();
+    Some(for_version(method, version, &result).into_owned())
+}
+
+/// A legacy result for a modern client: it is complete, and nobody may keep it.
+///
+/// `None` when `result` is not an object.
+#[must_use]
+pub fn result_to_modern(method: Method, result: &str) -> Option<String> {
+    let mut edit = ObjectEdit::new(result)?;
+    edit.set("resultType", "\"complete\"");
+    if has_cache_hints(method) {
+        edit.set("ttlMs", "0");
+        edit.set("cacheScope", "\"private\"");
+    }
+    Some(edit.finish())
+}
+
+/// Whether a complete result must say how long it may be kept (MCP 2026-07-28, server/utilities/caching).
+const fn has_cache_hints(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Discover
+            | Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList
+            | Method::ResourcesRead
+    )
+}
