@@ -82,6 +82,8 @@ pub struct Bound<'a> {
 pub struct Key {
     id: [u8; KEY_ID_BYTES],
     ciphers: [XChaCha20Poly1305; Purpose::ALL.len()],
+    /// Makes nonces of what is sealed, where the same must look the same.
+    nonces: [u8; KEY_BYTES],
 }
 
 impl Key {
@@ -100,7 +102,15 @@ impl Key {
         derived
             .expand(b"marque/1/key-id", &mut id)
             .expect("4 bytes are a length that HKDF-SHA-256 gives");
-        Self { id, ciphers }
+        let mut nonces = [0; KEY_BYTES];
+        derived
+            .expand(b"marque/1/nonces", &mut nonces)
+            .expect("32 bytes are a length that HKDF-SHA-256 gives");
+        Self {
+            id,
+            ciphers,
+            nonces,
+        }
     }
 }
 
@@ -152,6 +162,19 @@ impl KeyRing {
         whole.extend_from_slice(&nonce);
         whole.extend_from_slice(&sealed);
         URL_SAFE_NO_PAD.encode(whole)
+    }
+
+    /// Seals so that the same text for the same holder always looks the same, as an id must.
+    ///
+    /// The nonce is a keyed hash of all that is sealed: it comes twice only for the same text, of which nobody learns more by that.
+    #[must_use]
+    pub fn seal_same(&self, purpose: Purpose, bound: Bound<'_>, plain: &[u8]) -> String {
+        let aad = context(purpose, bound, self.current.id);
+        let (hash, _) =
+            Hkdf::<Sha256>::extract(Some(&self.current.nonces), &[&aad[..], plain].concat());
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(&hash[..NONCE_BYTES]);
+        self.seal(purpose, bound, plain, nonce)
     }
 
     /// What was sealed, if it was sealed by us for this purpose and this holder.
@@ -297,6 +320,23 @@ mod tests {
             old.open(Purpose::Task, bound(&caller), text.as_bytes())
                 .is_ok(),
             "the next key is accepted already"
+        );
+    }
+
+    #[test]
+    fn the_same_looks_the_same_only_where_it_is_wanted() {
+        let ring = ring(1, &[]);
+        let (ada, other) = (ada(), Caller::Anonymous);
+        let sealed = |caller: &Caller, text: &str| {
+            ring.seal_same(Purpose::Task, bound(caller), text.as_bytes())
+        };
+        assert_eq!(sealed(&ada, "t1"), sealed(&ada, "t1"));
+        assert_ne!(sealed(&ada, "t1"), sealed(&ada, "t2"));
+        assert_ne!(sealed(&ada, "t1"), sealed(&other, "t1"));
+        let text = sealed(&ada, "t1");
+        assert_eq!(
+            ring.open(Purpose::Task, bound(&ada), text.as_bytes()),
+            Ok(b"t1".to_vec())
         );
     }
 

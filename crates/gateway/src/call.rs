@@ -20,6 +20,7 @@ use crate::say::outgoing;
 use crate::select::{self, Selected};
 use crate::server::Server;
 use crate::session::{Session, Ticket};
+use crate::task::Tasks;
 use crate::upstream::Answer;
 use crate::{legacy, list, modern};
 
@@ -105,6 +106,8 @@ async fn forward(
         number,
         rewrite: Rewrite {
             label: selected.label.clone(),
+            server: selected.name.clone(),
+            tasks: Tasks::of(&inbound.caller, &inbound.toolset),
             token: inbound.progress_token(),
         },
         far,

@@ -30,7 +30,7 @@ use crate::upstream::{Answer, Frames};
 
 pub(crate) use far::Far;
 pub(crate) use lent::{Asked, Borrowed, Lent};
-pub(crate) use rewrite::{Rewrite, own_task, severity};
+pub(crate) use rewrite::{Rewrite, severity};
 pub(crate) use rounds::{Rounds, may_ask};
 
 /// Answers up to this size are looked at as a whole; longer ones stream through.

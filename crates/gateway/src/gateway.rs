@@ -1,7 +1,6 @@
 //! The running data plane: its table, its sessions, and how both change.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::time::timeout;
 use crate::handles::Handles;
 use crate::park::Parking;
 use crate::session::{Session, Sessions};
+use crate::settings::Settings;
 use crate::table::{self, Table};
 
 /// How often ended sessions are looked for.
@@ -24,15 +24,6 @@ const MERGE_WAIT: Duration = Duration::from_millis(20);
 
 /// How long the end waits for sessions at servers that end because of a reload or a client.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
-
-/// What the data plane is told at the start and cannot read from resources.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The marque binary, which supervises child processes and is what `command: [marque, …]` starts.
-    pub supervisor: PathBuf,
-    /// What seals session ids and other handles.
-    pub handles: Arc<Handles>,
-}
 
 /// The running data plane.
 #[derive(Debug)]
@@ -60,7 +51,7 @@ impl Gateway {
     /// Everything that makes the resources unusable.
     pub fn start(set: &ResourceSet, settings: Settings) -> Result<Arc<Self>, Vec<Finding>> {
         let bell = Arc::new(Notify::new());
-        let first = table::build(set, &Table::default(), &settings.supervisor, &bell)?;
+        let first = table::build(set, &Table::default(), &settings, &bell)?;
         let parking = Arc::new(Parking::new(settings.handles.clone()));
         let gateway = Arc::new(Self {
             settings,
@@ -87,12 +78,7 @@ impl Gateway {
     /// Everything that makes the resources unusable.
     pub fn apply(&self, set: &ResourceSet) -> Result<(), Vec<Finding>> {
         let _one = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = table::build(
-            set,
-            &self.table.load(),
-            &self.settings.supervisor,
-            &self.bell,
-        )?;
+        let next = table::build(set, &self.table.load(), &self.settings, &self.bell)?;
         let before = self.table.swap(Arc::new(next));
         let table = self.table.load();
         for toolset in table.paths.values() {

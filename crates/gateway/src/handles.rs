@@ -61,6 +61,18 @@ impl Handles {
             .seal(purpose, Bound { caller, toolset }, plain, nonce)
     }
 
+    /// As [`Self::seal`], and the same text looks the same.
+    pub(crate) fn seal_same(
+        &self,
+        purpose: Purpose,
+        caller: &Caller,
+        toolset: &str,
+        plain: &[u8],
+    ) -> String {
+        self.ring
+            .seal_same(purpose, Bound { caller, toolset }, plain)
+    }
+
     /// What is behind a handle of this caller and toolset.
     pub(crate) fn open(
         &self,

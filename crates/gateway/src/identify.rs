@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use auth::{KeyDirectory, NotAccepted};
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use crate::refuse::Refusal;
-use crate::request;
 
 pub(crate) use auth::Caller;
 
@@ -18,9 +17,13 @@ const SCHEME: &[u8] = b"bearer ";
 /// # Errors
 /// [`Refusal::Credential`], and [`Refusal::CredentialUnknown`] when it cannot be told.
 pub(crate) fn caller(headers: &HeaderMap, keys: &KeyDirectory) -> Result<Caller, Refusal> {
-    let Some(value) = request::once(headers, "authorization")? else {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
         return Ok(Caller::Anonymous);
     };
+    if values.next().is_some() {
+        return Err(Refusal::DoubledHeader("Authorization"));
+    }
     let token = bearer(value).ok_or(Refusal::Credential)?;
     keys.caller(token, Instant::now())
         .map_err(|refused| match refused {
@@ -39,8 +42,6 @@ fn bearer(value: &HeaderValue) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::AUTHORIZATION;
-
     use super::*;
 
     fn of(values: &[&'static str]) -> Result<Caller, Refusal> {
@@ -70,7 +71,7 @@ mod tests {
         }
         assert!(matches!(
             of(&["Bearer x", "Bearer x"]),
-            Err(Refusal::DoubledHeader("authorization"))
+            Err(Refusal::DoubledHeader("Authorization"))
         ));
     }
 

@@ -32,12 +32,15 @@ mod say;
 mod select;
 mod server;
 mod session;
+mod settings;
 mod table;
+mod task;
 mod upstream;
 mod view;
 
 pub use check::check;
 pub use edge::{Door, Doors, serve_stdio, serve_stdio_until};
-pub use gateway::{Gateway, Settings};
+pub use gateway::Gateway;
 pub use handles::{Handles, INCARNATION_BYTES, Incarnation};
 pub use report::{EraReport, Report, ServerReport, ToolsetReport};
+pub use settings::Settings;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use auth::Purpose;
 use futures_util::future::join_all;
 use protocol::json::string;
 use protocol::mcp::{Era, Method};
@@ -13,7 +13,7 @@ use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::request::Inbound;
 use crate::table::Toolset;
-use crate::view::{Lack, Page, View};
+use crate::view::{Lack, Page, Text, View};
 
 /// How long after its start a server whose first attempt is still under way is waited for.
 const START_WAIT: Duration = Duration::from_secs(8);
@@ -44,28 +44,47 @@ pub(crate) async fn page(inbound: &Inbound, method: Method) -> Result<Reply, Ref
         }
         Some(_) | None => None,
     };
-    match view.pages(kind).page(cursor.as_deref()) {
+    let (caller, toolset) = (&inbound.caller, &inbound.toolset);
+    let unknown = || {
+        Refusal::Params(
+            "the cursor is unknown or the list has changed; list again from the start".into(),
+        )
+    };
+    let position = cursor.map(|cursor| {
+        let handles = &toolset.handles;
+        let opened = handles.open(Purpose::Cursor, caller, &toolset.name, cursor.as_bytes());
+        opened.map_err(|_| unknown())
+    });
+    match view.pages(kind).page(position.transpose()?.as_deref()) {
         Page::Found(result) => {
             if let Some(session) = inbound.session() {
                 session.has_listed(kind, epochs);
             }
             Ok(framed(inbound, result))
         }
-        Page::Unknown => Err(Refusal::Params(
-            "the cursor is unknown or the list has changed; list again from the start".into(),
-        )),
+        Page::Unknown => Err(unknown()),
     }
 }
 
 /// The page between the parts of its envelope; the page itself is not copied.
-fn framed(inbound: &Inbound, result: &Bytes) -> Reply {
+fn framed(inbound: &Inbound, page: &Text) -> Reply {
     let id = inbound
         .message
         .id()
         .map(|id| String::from_utf8_lossy(id.raw()))
         .unwrap_or_default();
     let before = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":");
-    Reply::Parts([before.into(), result.clone(), Bytes::from_static(b"}")])
+    let toolset = &inbound.toolset;
+    let next = page.next.map_or_else(String::new, |next| {
+        let sealed =
+            toolset
+                .handles
+                .seal_same(Purpose::Cursor, &inbound.caller, &toolset.name, &next);
+        format!(",\"nextCursor\":\"{sealed}\"")
+    });
+    let tail = String::from_utf8_lossy(&page.tail);
+    let after = format!("{next}{tail}}}");
+    Reply::Parts([before.into(), page.head.clone(), after.into()])
 }
 
 /// Waits a bounded time for first attempts; says whether anything was waited for.

@@ -10,12 +10,12 @@ use protocol::mcp::{Era, Method, headers};
 use resources::Uris;
 
 use crate::conversation::name_header;
-use crate::exchange::own_task;
 use crate::inventory::ListKind;
 use crate::list;
 use crate::refuse::Refusal;
 use crate::request::{Inbound, Span};
 use crate::server::Server;
+use crate::task::Tasks;
 use crate::view::View;
 
 /// Where a request goes, and what it must say there.
@@ -24,7 +24,9 @@ pub(crate) struct Selected {
     pub(crate) server: Arc<Server>,
     /// The era in which it is asked: the client's own where it can be.
     pub(crate) spoken: Era,
-    /// The server's short name, if its URIs carry it.
+    /// The server's short name in the toolset.
+    pub(crate) name: Box<str>,
+    /// The same, if its URIs carry it.
     pub(crate) label: Option<Box<str>>,
     /// Spans of the message to replace, with raw JSON.
     pub(crate) own: Vec<(Range<usize>, Vec<u8>)>,
@@ -166,18 +168,15 @@ fn task(inbound: &Inbound, task: Option<&Span>) -> Result<Selected, Refusal> {
         name: text.clone().into_owned(),
     };
     let bindings = &inbound.toolset.bindings;
-    if let [only] = bindings.as_slice()
-        && only.uris == Uris::Passthrough
-    {
-        return Ok(at(inbound, 0, Vec::new(), name_header(&text)));
-    }
-    let (label, own) = own_task(&text).ok_or_else(unknown)?;
+    let (label, own) = Tasks::of(&inbound.caller, &inbound.toolset)
+        .own(&text)
+        .ok_or_else(unknown)?;
     let binding = bindings
         .iter()
         .position(|binding| *binding.label == *label)
         .ok_or_else(unknown)?;
-    let change = vec![(span.clone(), quote(own).into_bytes())];
-    Ok(at(inbound, binding, change, name_header(own)))
+    let change = vec![(span.clone(), quote(&own).into_bytes())];
+    Ok(at(inbound, binding, change, name_header(&own)))
 }
 
 /// `tasks/*` from a client that did not declare the extension is refused (ext-tasks, "Capability").
@@ -203,10 +202,11 @@ fn at(
 ) -> Selected {
     let binding = &inbound.toolset.bindings[binding];
     let label = (binding.uris == Uris::Authority).then(|| binding.label.clone());
-    let server = &binding.kept.server;
+    let (server, binding_name) = (&binding.kept.server, binding.label.clone());
     Selected {
         spoken: server.era_for(inbound.era()),
         server: server.clone(),
+        name: binding_name,
         label,
         own,
         header,

@@ -10,8 +10,10 @@ use resources::{Access, Finding, Listener, ResourceSet, ServerId, Uris};
 use tokio::sync::{Notify, watch};
 
 use crate::binding::Binding;
+use crate::handles::Handles;
 use crate::inventory::ListKind;
 use crate::server::{Kept, Server};
+use crate::settings::Settings;
 use crate::view::{Digest, View};
 
 /// Everything known at one moment.
@@ -44,6 +46,8 @@ pub(crate) struct Toolset {
     pub(crate) listeners: Vec<usize>,
     /// Its servers in order.
     pub(crate) bindings: Vec<Binding>,
+    /// What seals the handles of its callers.
+    pub(crate) handles: Arc<Handles>,
     /// Operator's instructions.
     instructions: Option<String>,
     modern: ArcSwap<View>,
@@ -193,13 +197,13 @@ impl Toolset {
 pub(crate) fn build(
     set: &ResourceSet,
     before: &Table,
-    supervisor: &PathBuf,
+    settings: &Settings,
     bell: &Arc<Notify>,
 ) -> Result<Table, Vec<Finding>> {
     let mut findings = Vec::new();
     let mut servers = BTreeMap::new();
     for (id, resource) in &set.servers {
-        match keep(set, resource, before, supervisor, bell) {
+        match keep(set, resource, before, &settings.supervisor, bell) {
             Ok(kept) => drop(servers.insert(id.clone(), kept)),
             Err(finding) => findings.push(*finding),
         }
@@ -215,7 +219,7 @@ pub(crate) fn build(
         .collect();
     let mut paths = HashMap::new();
     for resource in &set.toolsets {
-        match toolset(resource, &servers, &listeners, &known) {
+        match toolset(resource, &servers, &listeners, &known, &settings.handles) {
             Ok(toolset) => drop(paths.insert(toolset.path.clone(), Arc::new(toolset))),
             Err(finding) => findings.push(*finding),
         }
@@ -251,6 +255,7 @@ fn toolset(
     servers: &BTreeMap<ServerId, Arc<Kept>>,
     listeners: &[Listener],
     before: &HashMap<&Arc<str>, &Arc<Toolset>>,
+    handles: &Arc<Handles>,
 ) -> Result<Toolset, Box<Finding>> {
     let several = resource.backends.len() > 1;
     let uris = resource.spec.uris.unwrap_or(if several {
@@ -296,6 +301,7 @@ fn toolset(
         modern: ArcSwap::from_pointee(modern),
         legacy: ArcSwap::from_pointee(legacy),
         refreshing: Mutex::new(()),
+        handles: handles.clone(),
         name,
         bindings,
         instructions,

@@ -20,7 +20,7 @@ use crate::digest::sha256;
 use crate::inventory::{Inventory, Item, ListKind};
 use crate::server::Status;
 
-pub(crate) use pages::{Page, Pages};
+pub(crate) use pages::{Page, Pages, Text};
 
 /// For so long after it went away, a server is expected to offer what any may.
 const OFFER_WAIT: Duration = Duration::from_secs(600);

@@ -119,14 +119,14 @@ pub(crate) fn report_findings(report: &Report) -> Vec<Finding> {
                     "legacy-only",
                     about(format!("speaks {version} only ({reason})")),
                 )
-                .help("modern clients do not see it until Marque bridges the eras"),
+                .help("modern clients are served as well: Marque says everything in the server's era; a call that waits for a user's answer then stays with one process"),
             ),
             (EraReport::Ready { version, .. }, EraReport::NotSpoken { reason }) => findings.push(
                 Finding::note(
                     "modern-only",
                     about(format!("speaks {version} only ({reason})")),
                 )
-                .help("legacy clients do not see it until Marque bridges the eras"),
+                .help("legacy clients are served as well: Marque says everything in the server's era"),
             ),
             (EraReport::NotSpoken { reason }, EraReport::NotSpoken { reason: other }) => {
                 findings.push(Finding::error(

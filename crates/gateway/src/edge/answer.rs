@@ -24,7 +24,7 @@ const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BODY_WAIT: Duration = Duration::from_secs(30);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 pub(super) const SESSION: HeaderName = HeaderName::from_static(headers::SESSION_ID);
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ::http::Request;
-use ::http::header::{HOST, HeaderMap, ORIGIN};
+use ::http::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
 use auth::KeyDirectory;
+use futures_util::StreamExt as _;
 use transport::body::Body;
 use transport::inbound::{Peer, Service};
 use url::Url;
 
+use super::answer::EVENTS;
 use super::legacy_sse::Lines;
 use crate::admit;
 use crate::gateway::Gateway;
@@ -151,6 +153,24 @@ impl Doors {
         let caller = identify::caller(headers, &self.keys)?;
         admit::enter(&caller, toolset)?;
         Ok(caller)
+    }
+
+    /// An event stream for a caller with a key ends when the key does.
+    pub(super) fn while_welcome(
+        &self,
+        caller: Caller,
+        response: ::http::Response<Body>,
+    ) -> ::http::Response<Body> {
+        let is_events = response.headers().get(CONTENT_TYPE) == Some(&EVENTS);
+        if caller == Caller::Anonymous || !is_events {
+            return response;
+        }
+        let keys = self.keys.clone();
+        let gone = async move { keys.gone(&caller).await };
+        response.map(|body| match body {
+            Body::Stream(pieces) => Body::stream(pieces.take_until(Box::pin(gone))),
+            whole => whole,
+        })
     }
 }
 

@@ -82,23 +82,25 @@ async fn route(
                 .ok_or(Refused::new(Refusal::NoSuchEndpoint, Era::Legacy, None))?;
         drop(table);
         let caller = enter(doors, &older, &request)?;
-        return legacy_sse::answer(doors, older, caller, request).await;
+        let answered = legacy_sse::answer(doors, older, caller.clone(), request).await;
+        return answered.map(|response| doors.while_welcome(caller, response));
     };
     drop(table);
     if *request.method() == Method::OPTIONS {
         return Ok(preflight(request.headers()));
     }
     let caller = enter(doors, &toolset, &request)?;
-    match *request.method() {
-        Method::POST => post(doors, toolset, caller, request).await,
-        Method::GET => get(doors, &toolset, caller, &request),
+    let answered = match *request.method() {
+        Method::POST => post(doors, toolset, caller.clone(), request).await,
+        Method::GET => get(doors, &toolset, caller.clone(), &request),
         Method::DELETE => delete(doors, &toolset, &caller, request.headers()),
         _ => Err(Refused::new(
             Refusal::HttpMethod("POST, GET and DELETE"),
             Era::Legacy,
             None,
         )),
-    }
+    };
+    answered.map(|response| doors.while_welcome(caller, response))
 }
 
 /// Before anything of the body is read.

@@ -8,6 +8,8 @@ use protocol::json::{Rules, Step, StreamEditor, quote, string};
 use protocol::json_rpc::{Id, Message};
 use protocol::mcp::shown_uri;
 
+use crate::task::Tasks;
+
 const ID: u8 = 0;
 const URI: u8 = 1;
 const TASK: u8 = 2;
@@ -21,6 +23,10 @@ const METHOD: u8 = 6;
 pub(crate) struct Rewrite {
     /// The server's short name, if its URIs carry it and its questions are marked.
     pub(crate) label: Option<Box<str>>,
+    /// The server's short name, for its tasks.
+    pub(crate) server: Box<str>,
+    /// How the client knows tasks.
+    pub(crate) tasks: Tasks,
     /// The client's progress token, raw.
     pub(crate) token: Option<Bytes>,
 }
@@ -96,6 +102,7 @@ static PLAIN: LazyLock<Rules> = LazyLock::new(|| {
     Rules::builder()
         .path(&[Key("id")], ID)
         .path(&[Key("method")], METHOD)
+        .path(&TASK_ID, TASK)
         .build()
 });
 static LABELLED: LazyLock<Rules> = LazyLock::new(|| {
@@ -137,9 +144,12 @@ impl Rewrite {
     /// As [`Self::whole`].
     pub(crate) fn answer(&self, message: &Message, number: u64, id: &Id) -> Result<Bytes, String> {
         // With nothing but the id to change, its place is known already.
+        let tells_of_task = || memchr::memmem::find(&message.bytes, b"\"taskId\"").is_some();
         match (&self.label, message.id_span()) {
-            (None, Some(span)) => Ok(applied(&message.bytes, vec![(span, id.raw().to_vec())])),
-            (Some(_), _) | (None, None) => self.whole(&message.bytes, Some((number, id.raw()))),
+            (None, Some(span)) if !tells_of_task() => {
+                Ok(applied(&message.bytes, vec![(span, id.raw().to_vec())]))
+            }
+            _ => self.whole(&message.bytes, Some((number, id.raw()))),
         }
     }
 
@@ -187,9 +197,9 @@ impl Rewrite {
                 let uri = string(std::str::from_utf8(raw).ok()?)?;
                 Some(quote(&shown_uri(label, &uri)).into_bytes())
             }
-            (TASK, Some(label)) => {
+            (TASK, _) => {
                 let task = string(std::str::from_utf8(raw).ok()?)?;
-                Some(quote(&shown_task(label, &task)).into_bytes())
+                Some(quote(&self.tasks.shown(&self.server, &task)).into_bytes())
             }
             (ASKS | METHOD_ASKS, Some(label)) => {
                 let text = string(std::str::from_utf8(raw).ok()?)?;
@@ -267,14 +277,4 @@ pub(crate) fn severity(level: &str) -> Option<u8> {
         .iter()
         .position(|known| *known == level)
         .and_then(|at| u8::try_from(at).ok())
-}
-
-/// A task id that names its server.
-pub(crate) fn shown_task(label: &str, task: &str) -> String {
-    format!("{label}~{task}")
-}
-
-/// The server and its own task id behind a shown one.
-pub(crate) fn own_task(shown: &str) -> Option<(&str, &str)> {
-    shown.split_once('~')
 }

@@ -11,6 +11,7 @@ use protocol::mcp::Era;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::binding::Binding;
 use crate::follow::{ACKNOWLEDGED, Filter, Wanted, filter, follow, open, tag};
 use crate::gateway::Gateway;
 use crate::list;
@@ -19,6 +20,7 @@ use crate::reply::Reply;
 use crate::request::Inbound;
 use crate::server::Server;
 use crate::table::Epochs;
+use crate::task::Tasks;
 
 /// Notices waiting to be read by the client.
 const NOTICES_MAX: usize = 64;
@@ -107,25 +109,18 @@ fn by_server(inbound: &Inbound, asked: &Filter) -> BTreeMap<usize, Wanted> {
                 .push((shown.clone(), own));
         }
     }
+    let tasks = Tasks::of(&inbound.caller, &inbound.toolset);
     for shown in asked.tasks.iter().filter(|_| view.offers.tasks) {
-        let named = crate::exchange::own_task(shown).and_then(|(label, own)| {
-            Some((
-                bindings
-                    .iter()
-                    .position(|binding| *binding.label == *label)?,
-                own,
-            ))
+        let found = tasks.own(shown).and_then(|(label, own)| {
+            let named = |binding: &Binding| *binding.label == *label;
+            Some((bindings.iter().position(named)?, own))
         });
-        let found = match bindings.as_slice() {
-            [only] if only.uris == resources::Uris::Passthrough => Some((0, shown.as_str())),
-            _ => named,
-        };
         if let Some((binding, own)) = found {
             servers
                 .entry(binding)
                 .or_default()
                 .tasks
-                .push((shown.clone(), own.to_owned()));
+                .push((shown.clone(), own));
         }
     }
     servers

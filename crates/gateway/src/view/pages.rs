@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use protocol::json::quote;
 use protocol::mcp::Era;
@@ -20,18 +18,27 @@ const CURSOR_BYTES: usize = 16 + 4;
 /// One list in pages, each a whole `result`.
 #[derive(Debug)]
 pub(crate) struct Pages {
-    results: Vec<Bytes>,
+    results: Vec<Text>,
     /// What clients can see of the list.
     pub(crate) digest: Digest,
     /// How many items it has.
     pub(crate) count: usize,
 }
 
+/// One page: what stands before its cursor, where that leads, and what stands behind it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    pub(crate) head: Bytes,
+    /// The position of the next page, to be sealed for whoever asks.
+    pub(crate) next: Option<[u8; CURSOR_BYTES]>,
+    pub(crate) tail: Bytes,
+}
+
 /// What a cursor leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Page<'a> {
     /// This page.
-    Found(&'a Bytes),
+    Found(&'a Text),
     /// The list has changed, or the cursor is not ours: start over.
     Unknown,
 }
@@ -50,7 +57,7 @@ impl Pages {
         let last = cuts.len() - 1;
         let results = cuts.iter().enumerate().map(|(at, range)| {
             let next = (at < last).then(|| cursor(&digest, at + 1));
-            render(kind, &items[range.clone()], next.as_deref(), tail)
+            render(kind, &items[range.clone()], next, tail)
         });
         Self {
             results: results.collect(),
@@ -59,21 +66,20 @@ impl Pages {
         }
     }
 
-    /// The page behind a client's cursor; the first when there is none.
-    pub(crate) fn page(&self, cursor: Option<&str>) -> Page<'_> {
-        let at = match cursor {
+    /// The page at a position; the first when there is none.
+    pub(crate) fn page(&self, position: Option<&[u8]>) -> Page<'_> {
+        let at = match position {
             None => Some(0),
-            Some(cursor) => self.position(cursor),
+            Some(position) => self.at(position),
         };
         at.and_then(|at| self.results.get(at))
             .map_or(Page::Unknown, Page::Found)
     }
 
-    /// A cursor holds no secret and opens nothing: it is a position in a list that is authorized anew for every page.
-    fn position(&self, cursor: &str) -> Option<usize> {
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-        let (digest, at) = bytes.split_at_checked(16)?;
-        if bytes.len() != CURSOR_BYTES || digest != self.digest {
+    /// A position is one in this very list, and is authorized anew for every page.
+    fn at(&self, position: &[u8]) -> Option<usize> {
+        let (digest, at) = position.split_at_checked(16)?;
+        if position.len() != CURSOR_BYTES || digest != self.digest {
             return None;
         }
         usize::try_from(u32::from_be_bytes(at.try_into().ok()?)).ok()
@@ -94,12 +100,20 @@ fn cuts(items: &[String]) -> Vec<std::ops::Range<usize>> {
     cuts
 }
 
-fn cursor(digest: &Digest, at: usize) -> String {
+fn cursor(digest: &Digest, at: usize) -> [u8; CURSOR_BYTES] {
     let at = u32::try_from(at).expect("a list has fewer than 2^32 pages");
-    URL_SAFE_NO_PAD.encode([digest.as_slice(), &at.to_be_bytes()].concat())
+    let mut position = [0; CURSOR_BYTES];
+    position[..digest.len()].copy_from_slice(digest);
+    position[digest.len()..].copy_from_slice(&at.to_be_bytes());
+    position
 }
 
-fn render(kind: ListKind, items: &[String], next: Option<&str>, tail: &Tail<'_>) -> Bytes {
+fn render(
+    kind: ListKind,
+    items: &[String],
+    next: Option<[u8; CURSOR_BYTES]>,
+    tail: &Tail<'_>,
+) -> Text {
     let mut out =
         String::with_capacity(items.iter().map(|item| item.len() + 1).sum::<usize>() + 256);
     write!(out, "{{\"{}\":[", kind.member()).expect("writing to a string cannot fail");
@@ -108,9 +122,7 @@ fn render(kind: ListKind, items: &[String], next: Option<&str>, tail: &Tail<'_>)
         out.push_str(item);
     }
     out.push(']');
-    if let Some(next) = next {
-        write!(out, ",\"nextCursor\":\"{next}\"").expect("writing to a string cannot fail");
-    }
+    let head = Bytes::from(std::mem::take(&mut out));
     if tail.era == Era::Modern {
         write!(out, ",\"resultType\":\"complete\",{}", tail.cache_hints)
             .expect("writing to a string cannot fail");
@@ -135,7 +147,11 @@ fn render(kind: ListKind, items: &[String], next: Option<&str>, tail: &Tail<'_>)
         .expect("writing to a string cannot fail");
     }
     out.push('}');
-    out.into()
+    Text {
+        head,
+        next,
+        tail: out.into(),
+    }
 }
 
 #[cfg(test)]
@@ -160,12 +176,14 @@ mod tests {
     #[test]
     fn following_cursors_shows_every_item_once() {
         let list = pages(2 * PAGE_ITEMS_MAX + 1);
-        let (mut names, mut next) = (Vec::new(), None::<String>);
+        let (mut names, mut next) = (Vec::new(), None);
         loop {
-            let Page::Found(page) = list.page(next.as_deref()) else {
+            let Page::Found(found) = list.page(next.as_ref().map(<[u8; CURSOR_BYTES]>::as_slice))
+            else {
                 unreachable!("own cursors are known")
             };
-            let page: serde_json::Value = serde_json::from_slice(page).unwrap();
+            let whole = [&found.head[..], &found.tail].concat();
+            let page: serde_json::Value = serde_json::from_slice(&whole).unwrap();
             names.extend(
                 page["tools"]
                     .as_array()
@@ -173,7 +191,7 @@ mod tests {
                     .iter()
                     .map(|tool| tool["name"].as_str().unwrap().to_owned()),
             );
-            next = page["nextCursor"].as_str().map(str::to_owned);
+            next = found.next;
             if next.is_none() {
                 break;
             }
@@ -188,7 +206,8 @@ mod tests {
     fn foreign_and_old_cursors_are_unknown() {
         let list = pages(PAGE_ITEMS_MAX + 1);
         let old = cursor(&pages(3).digest, 1);
-        for cursor in ["", "abc", "!!!", &old, &cursor(&list.digest, 2)] {
+        let behind = cursor(&list.digest, 2);
+        for cursor in [&b""[..], b"abc", &old, &behind] {
             assert_eq!(list.page(Some(cursor)), Page::Unknown, "{cursor:?}");
         }
     }

@@ -111,13 +111,13 @@ fn describe(server: &ServerReport) -> String {
         }
         (ready @ EraReport::Ready { version, .. }, _) => {
             format!(
-                "\x1b[32mready\x1b[0m  {}  {version} only: hidden from legacy clients",
+                "\x1b[32mready\x1b[0m  {}  {version}, bridged for legacy clients",
                 counts(ready)
             )
         }
         (_, ready @ EraReport::Ready { version, .. }) => {
             format!(
-                "\x1b[32mready\x1b[0m  {}  {version} only: hidden from modern clients",
+                "\x1b[32mready\x1b[0m  {}  {version}, bridged for modern clients",
                 counts(ready)
             )
         }
