@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
+use protocol::json::members;
 use protocol::json_rpc::{ErrorObject, Message, Shape, code};
 use protocol::mcp::{Era, Method, bridge};
 use tokio::time::{Instant, timeout_at};
 
 use crate::admit::{self, Permit};
 use crate::conversation::Outgoing;
-use crate::exchange::{
-    Asked, Borrowed, Cancelled, Exchange, Far, Lent, Rewrite, Rounds, fired, may_ask,
-};
+use crate::exchange::{Asked, Borrowed, Cancelled, Exchange, Far, Lent, Rewrite, Rounds, fired};
 use crate::failure::UpstreamFailure;
 use crate::gateway::Gateway;
 use crate::refuse::Refusal;
@@ -154,7 +153,12 @@ impl Call<'_> {
         };
         let (first, answer) = sent?;
         let conversation = server.shared(Era::Modern)?;
-        let rounds = Rounds::new(session.clone(), self.method, conversation, &first);
+        let rounds = Rounds::new(
+            session.clone(),
+            self.method,
+            (server.clone(), conversation),
+            &first,
+        );
         Ok((first.id, Far::Rounds(Box::new(rounds)), answer))
     }
 
@@ -202,8 +206,7 @@ impl Call<'_> {
         let declared = inbound.parts.capabilities.as_ref();
         let declared = declared.map_or("{}", |span| inbound.raw(span));
         let capabilities = bridge::capabilities_to_legacy(declared);
-        let asks = ["elicitation/create", "sampling/createMessage", "roots/list"];
-        let asks = asks.iter().any(|method| may_ask(&capabilities, method));
+        let asks = may_ask(&capabilities);
         for attempt in 0.. {
             let mut lease = server.lend(&inbound.caller, &capabilities, asks).await?;
             let level = inbound
@@ -263,6 +266,15 @@ impl Call<'_> {
         let second = outgoing(self.inbound, self.method, &selected, conversation.next_id())?;
         Ok((second.clone(), conversation.call(second).await?))
     }
+}
+
+/// Whether a client with these capabilities may be asked anything.
+fn may_ask(capabilities: &str) -> bool {
+    const KINDS: [&str; 3] = ["elicitation", "roots", "sampling"];
+    members(capabilities).is_ok_and(|found| {
+        let mut keys = found.iter().map(|member| member.key.as_ref());
+        keys.any(|key| KINDS.contains(&key))
+    })
 }
 
 fn too_late(server: &Server) -> Refusal {

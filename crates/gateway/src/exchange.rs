@@ -3,6 +3,8 @@
 mod carry;
 mod far;
 mod lent;
+mod park;
+mod polled;
 mod rewrite;
 mod rounds;
 mod turn;
@@ -30,8 +32,9 @@ use crate::upstream::{Answer, Frames};
 
 pub(crate) use far::Far;
 pub(crate) use lent::{Asked, Borrowed, Lent};
-pub(crate) use rewrite::{Rewrite, severity};
-pub(crate) use rounds::{Rounds, may_ask};
+pub(crate) use park::Parking;
+pub(crate) use rewrite::Rewrite;
+pub(crate) use rounds::Rounds;
 
 /// Answers up to this size are looked at as a whole; longer ones stream through.
 const WHOLE_BYTES_MAX: usize = 64 * 1024;

@@ -11,8 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::exchange::Parking;
 use crate::handles::Handles;
-use crate::park::Parking;
 use crate::session::{Session, Sessions};
 use crate::settings::Settings;
 use crate::table::{self, Table};

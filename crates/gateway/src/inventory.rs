@@ -86,6 +86,8 @@ pub(crate) struct Item {
     pub(crate) raw: Arc<str>,
     /// Tools: the arguments that modern clients mirror into headers.
     pub(crate) params: Arc<[headers::Param]>,
+    /// Whether a legacy server runs the tool only as a task.
+    pub(crate) as_task: bool,
     /// Why modern clients must not see a legacy server's tool.
     pub(crate) unfit: Option<Box<str>>,
 }
@@ -343,9 +345,22 @@ impl Inventory {
             key: key.into_owned(),
             raw: raw.into(),
             params: params.into(),
+            as_task: kind == ListKind::Tools && runs_as_task(&found),
             unfit,
         })
     }
+}
+
+/// MCP 2025-11-25, basic/utilities/tasks: `execution.taskSupport` says `required`.
+fn runs_as_task(found: &[protocol::json::Member<'_>]) -> bool {
+    let execution = found.iter().find(|member| member.key == "execution");
+    let support = execution
+        .and_then(|member| members(member.value).ok())
+        .and_then(|found| {
+            let support = found.iter().find(|member| member.key == "taskSupport")?;
+            string(support.value).map(std::borrow::Cow::into_owned)
+        });
+    support.as_deref() == Some("required")
 }
 
 /// Clients must drop tools whose annotations are invalid (MCP 2026-07-28, "Custom headers").

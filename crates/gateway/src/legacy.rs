@@ -103,7 +103,7 @@ pub(crate) async fn set_level(inbound: &Inbound) -> Result<Reply, Refusal> {
     }
     let asked: SetLevel<'_> = serde_json::from_str(inbound.message.body())
         .map_err(|error| Refusal::Params(format!("`logging/setLevel`: {error}").into()))?;
-    let level = string(asked.level.get()).and_then(|text| crate::exchange::severity(&text));
+    let level = string(asked.level.get()).and_then(|text| protocol::mcp::severity(&text));
     if level.is_none() {
         return Err(Refusal::Params("`level` must be one of debug, info, notice, warning, error, critical, alert, emergency".into()));
     }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use protocol::json_rpc::Message;
-use protocol::mcp::{Era, Method, Version, headers};
+use protocol::mcp::{Era, Method, Version, headers, severity};
 
-use crate::exchange::severity;
 use crate::identify::Caller;
 use crate::refuse::Refusal;
 use crate::session::Session;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use protocol::json::Splice;
+use protocol::json::{Splice, set_member};
 use protocol::json_rpc::{self, Id};
 use protocol::mcp::{Era, Method, bridge, headers};
 
@@ -10,6 +10,9 @@ use crate::conversation::Outgoing;
 use crate::refuse::Refusal;
 use crate::request::{Inbound, Span};
 use crate::select::Selected;
+
+/// How long a legacy server is asked to keep a task, in milliseconds.
+const TASK_TTL_MS: u64 = 3_600_000;
 
 /// The request in the server's era, with our number and the server's own names; every other byte as it came.
 pub(crate) fn outgoing(
@@ -59,7 +62,8 @@ fn bridged(
         None => {
             // The mirrors are the client's word to us, and hold or not before anybody is asked.
             mirrored(inbound, selected)?;
-            bridge::params_to_legacy(&said)
+            let said = bridge::params_to_legacy(&said);
+            said.and_then(|said| as_task(said, selected))
         }
     };
     let params = said.ok_or(Refusal::Params("`params` must be an object".into()))?;
@@ -74,6 +78,15 @@ fn bridged(
         name: selected.header.clone(),
         params: mirrors,
     })
+}
+
+/// A tool that its server runs only as a task is asked for one; we wait for it in the client's place.
+fn as_task(params: String, selected: &Selected) -> Option<String> {
+    if selected.as_task {
+        set_member(&params, "task", &format!("{{\"ttl\":{TASK_TTL_MS}}}"))
+    } else {
+        Some(params)
+    }
 }
 
 /// The params with the server's own names and our number for progress.

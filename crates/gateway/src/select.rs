@@ -32,6 +32,8 @@ pub(crate) struct Selected {
     pub(crate) own: Vec<(Range<usize>, Vec<u8>)>,
     /// `Mcp-Name` towards the server.
     pub(crate) header: Option<HeaderValue>,
+    /// Whether a legacy server runs the tool only as a task.
+    pub(crate) as_task: bool,
     /// The arguments mirrored into headers.
     pub(crate) params: Arc<[headers::Param]>,
 }
@@ -101,6 +103,7 @@ fn named(
         .collect();
     let mut selected = at(inbound, route.binding, own, route.header.clone());
     selected.params = route.params.clone();
+    selected.as_task = route.as_task;
     Ok(selected)
 }
 
@@ -210,6 +213,7 @@ fn at(
         label,
         own,
         header,
+        as_task: false,
         params: Arc::new([]),
     }
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod health;
+mod lease;
 mod pace;
 mod probe;
 mod subscriptions;
@@ -25,10 +26,11 @@ use tokio::time::Instant;
 use crate::conversation::{Conversation, Hello, Way};
 use crate::failure::UpstreamFailure;
 use crate::inventory::Inventory;
-use crate::lease::Leases;
 use crate::upstream::Audience;
+use lease::Leases;
 
 pub(crate) use health::Health;
+pub(crate) use lease::Lease;
 pub(crate) use subscriptions::{Heard, Subscribed, Subscriptions};
 
 /// How long a call waits for a server's lists to be read again.

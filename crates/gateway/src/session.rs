@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use protocol::json::{members, set_member};
 use protocol::mcp::{Era, Version, bridge};
 use resources::{Isolation, ServerId};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
@@ -270,7 +271,7 @@ impl Session {
     pub(crate) fn standing(&self) -> Standing {
         Standing {
             client_info: self.client_info.clone(),
-            capabilities: bridge::capabilities_to_modern(&self.capabilities),
+            capabilities: with_tasks(bridge::capabilities_to_modern(&self.capabilities)),
             log_level: self.log_level(),
         }
     }
@@ -394,6 +395,18 @@ impl Session {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The client need not know of tasks: we wait for them in its place.
+fn with_tasks(capabilities: String) -> String {
+    let extensions = members(&capabilities).ok().and_then(|found| {
+        let known = found.iter().find(|member| member.key == "extensions");
+        Some(known?.value.to_owned())
+    });
+    let extensions = extensions.unwrap_or_else(|| "{}".to_owned());
+    set_member(&extensions, bridge::TASKS_EXTENSION, "{}")
+        .and_then(|extensions| set_member(&capabilities, "extensions", &extensions))
+        .unwrap_or(capabilities)
 }
 
 /// Whether `server` gives every session its own conversation.

@@ -61,6 +61,8 @@ pub(crate) struct Route {
     pub(crate) header: Option<HeaderValue>,
     /// The arguments mirrored into headers.
     pub(crate) params: Arc<[headers::Param]>,
+    /// Whether a legacy server runs it only as a task.
+    pub(crate) as_task: bool,
 }
 
 /// A server whose part is missing or may be old.
@@ -343,6 +345,7 @@ impl Merge {
             own: item.key.as_str().into(),
             header: name_header(&item.key),
             params: item.params.clone(),
+            as_task: item.as_task,
         };
         self.names[kind as usize].insert(shown.clone().into(), route);
         self.owners.insert((kind as u8, shown), owner);

@@ -2,12 +2,14 @@
 
 pub mod bridge;
 pub mod headers;
+mod log_level;
 mod method;
 mod names;
 mod uri;
 mod version;
 mod view;
 
+pub use log_level::severity;
 pub use method::Method;
 pub use names::{NAME_BYTES_MAX, safe_name};
 pub use uri::{own_uri, shown_template, shown_uri};

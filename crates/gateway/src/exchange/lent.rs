@@ -2,22 +2,25 @@
 //!
 //! What the server asks ends the client's request with `input_required`, and the call waits, open, for the client's next request.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::json::members;
+use protocol::json::{members, quote, string};
 use protocol::json_rpc::{self, ErrorObject, Id, Message, Shape, code};
 use protocol::mcp::Method;
-use protocol::mcp::bridge::{self, ModernError};
+use protocol::mcp::bridge::{self, ModernError, Question};
 use tokio::time::Instant;
 
-use super::rounds::may_ask;
+use super::park::Parking;
+use crate::conversation::Outgoing;
 use crate::identify::Caller;
-use crate::lease::Lease;
-use crate::park::Parking;
+use crate::refuse::Refusal;
 use crate::request::Parts;
+use crate::server::Lease;
+use crate::upstream::Answer;
 
 /// A server asks the questions of a round at once or shortly after one another: how long none may come until the round is taken for whole.
 const ROUND_WAIT: Duration = Duration::from_millis(60);
@@ -36,6 +39,8 @@ pub(crate) struct Lent {
     pub(crate) asked: Asked,
     /// What the client said it can be asked, as a legacy server knows it.
     capabilities: String,
+    /// The task that the server made of the call, and whether its result was asked for.
+    task: Option<(String, bool)>,
     pending: Vec<Pending>,
     number: u32,
     round_until: Option<Instant>,
@@ -72,6 +77,33 @@ pub(crate) struct Borrowed {
     pub(crate) capabilities: String,
 }
 
+/// Waits for the result of a task.
+const TASK_RESULT: &str = "tasks/result";
+
+/// The server's own id of the task in its answer, if it is one.
+fn created(shown: &Message) -> Option<String> {
+    if !matches!(shown.shape, Shape::Result(_)) {
+        return None;
+    }
+    let found = members(shown.body()).ok()?;
+    let task = members(found.iter().find(|member| member.key == "task")?.value).ok()?;
+    let id = task.iter().find(|member| member.key == "taskId")?;
+    string(id.value).map(Cow::into_owned)
+}
+
+impl Drop for Lent {
+    /// Nobody waits any more: a task that goes on is for nothing.
+    fn drop(&mut self) {
+        if let Some((task, _)) = self.task.take() {
+            let conversation = self.lease.conversation().clone();
+            let params = format!("{{\"taskId\":{}}}", quote(&task));
+            self.lease.later(async move {
+                drop(conversation.ask("tasks/cancel", &params).await);
+            });
+        }
+    }
+}
+
 impl Lent {
     pub(crate) fn new(borrowed: Borrowed) -> Self {
         Self {
@@ -81,6 +113,7 @@ impl Lent {
             toolset: borrowed.toolset,
             asked: borrowed.asked,
             capabilities: borrowed.capabilities,
+            task: None,
             pending: Vec::new(),
             number: 0,
             round_until: None,
@@ -91,6 +124,31 @@ impl Lent {
     /// When the questions that have come are taken for a whole round.
     pub(super) fn round_until(&self) -> Option<Instant> {
         self.round_until.filter(|_| !self.pending.is_empty())
+    }
+
+    /// Whether the result of a task has to be asked for.
+    pub(super) fn awaits_result(&self) -> bool {
+        matches!(self.task, Some((_, false)))
+    }
+
+    /// Asks for the result of the task; the server answers when there is one, and asks its questions meanwhile (MCP 2025-11-25, basic/utilities/tasks).
+    pub(super) async fn ask_result(&mut self) -> Result<(u64, Answer), Refusal> {
+        let Some((task, asked)) = &mut self.task else {
+            return Err(Refusal::Lost);
+        };
+        *asked = true;
+        let conversation = self.lease.conversation().clone();
+        let number = conversation.next_id();
+        let params = format!("{{\"taskId\":{}}}", quote(task));
+        let outgoing = Outgoing {
+            id: number,
+            message: json_rpc::request(&Id::number(number), TASK_RESULT, &params),
+            method: TASK_RESULT,
+            name: None,
+            params: Vec::new(),
+        };
+        self.lease.opens(number);
+        Ok((number, conversation.call(outgoing).await?))
     }
 
     /// Whether the client has to be asked something before the call can go on.
@@ -108,7 +166,11 @@ impl Lent {
             return;
         }
         let entry = bridge::question_to_modern(&message.method, message.body());
-        let entry = entry.filter(|_| may_ask(&self.capabilities, &message.method));
+        let question = Question {
+            method: Cow::Borrowed(&message.method),
+            params: message.body(),
+        };
+        let entry = entry.filter(|_| bridge::may_be_asked(&self.capabilities, &question));
         let (Some(entry), true) = (entry, self.pending.len() < QUESTIONS_MAX) else {
             let text = "this question cannot be put to the client";
             self.refused.push_back((own, code::METHOD_NOT_FOUND, text));
@@ -193,7 +255,20 @@ impl Lent {
     }
 
     /// The server's answer in the words of a modern client. `shown` is it with the client's names and id.
-    pub(super) fn take(&self, shown: &Message, id: &Id) -> Result<Bytes, String> {
+    ///
+    /// Nothing when the server made a task of the call: its result comes later.
+    pub(super) fn take(&mut self, shown: &Message, id: &Id) -> Result<Option<Bytes>, String> {
+        if self.task.is_none()
+            && let Some(task) = created(shown)
+        {
+            self.task = Some((task, false));
+            return Ok(None);
+        }
+        self.task = None;
+        self.said(shown, id).map(Some)
+    }
+
+    fn said(&self, shown: &Message, id: &Id) -> Result<Bytes, String> {
         if !matches!(shown.shape, Shape::Error(_)) {
             let result = bridge::result_to_modern(self.asked.method, shown.body());
             let result = result.ok_or("the result is not an object")?;

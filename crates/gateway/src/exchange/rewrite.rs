@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::json::Step::{Each, Key};
 use protocol::json::{Rules, Step, StreamEditor, quote, string};
 use protocol::json_rpc::{Id, Message};
-use protocol::mcp::shown_uri;
+use protocol::mcp::{severity, shown_uri};
 
 use crate::task::Tasks;
 
@@ -259,22 +259,4 @@ fn applied(bytes: &[u8], edits: Vec<protocol::json::Edit>) -> Bytes {
     }
     out.extend_from_slice(&bytes[at..]);
     out.into()
-}
-
-/// RFC 5424 levels, lowest first.
-pub(crate) fn severity(level: &str) -> Option<u8> {
-    const LEVELS: [&str; 8] = [
-        "debug",
-        "info",
-        "notice",
-        "warning",
-        "error",
-        "critical",
-        "alert",
-        "emergency",
-    ];
-    LEVELS
-        .iter()
-        .position(|known| *known == level)
-        .and_then(|at| u8::try_from(at).ok())
 }

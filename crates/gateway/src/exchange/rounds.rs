@@ -2,6 +2,7 @@
 //!
 //! The server's `input_required` becomes requests to the client, on the stream of the very call; the answers go with the next round.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,11 @@ use protocol::mcp::{Method, Version};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::polled::Polled;
 use crate::conversation::{Conversation, Outgoing};
 use crate::handles::random;
 use crate::refuse::Refusal;
+use crate::server::Server;
 use crate::session::{RoundAnswers, Session};
 use crate::upstream::Answer;
 
@@ -36,12 +39,15 @@ pub(crate) struct Rounds {
     pub(super) session: Arc<Session>,
     pub(super) version: Version,
     pub(super) method: Method,
-    conversation: Arc<Conversation>,
+    pub(super) conversation: Arc<Conversation>,
+    pub(super) server: Arc<Server>,
     /// What is said in each round beside the answers.
     params: String,
     header: Option<HeaderValue>,
     mirrored: Vec<(HeaderName, HeaderValue)>,
     round: u32,
+    /// The task that the server made of the call.
+    pub(super) polled: Option<Polled>,
     /// The round that the client is asked for.
     asking: Option<Asking>,
     sender: RoundAnswers,
@@ -69,7 +75,7 @@ impl Rounds {
     pub(crate) fn new(
         session: Arc<Session>,
         method: Method,
-        conversation: Arc<Conversation>,
+        (server, conversation): (Arc<Server>, Arc<Conversation>),
         first: &Outgoing,
     ) -> Self {
         let params = Message::parse(first.message.clone())
@@ -80,10 +86,12 @@ impl Rounds {
             session,
             method,
             conversation,
+            server,
             params,
             header: first.name.clone(),
             mirrored: first.params.clone(),
             round: 0,
+            polled: None,
             asking: None,
             sender,
             answers,
@@ -98,14 +106,14 @@ impl Rounds {
         id: &Id,
     ) -> Result<Option<Bytes>, String> {
         if let Shape::Error(_) = server_said.shape {
-            return Ok(Some(self.error(shown, id)));
+            self.polled = None;
+            return Ok(Some(self.error(shown.body(), id)));
+        }
+        if self.polled.is_some() {
+            return self.take_state(server_said, shown, id);
         }
         match bridge::outcome(server_said.body()).map_err(|wrong| wrong.to_string())? {
-            Outcome::Complete => {
-                let result = bridge::result_to_legacy(self.method, self.version, shown.body());
-                let result = result.ok_or("the result is not an object")?;
-                Ok(Some(json_rpc::result(id, result.as_bytes())))
-            }
+            Outcome::Complete => self.complete(shown.body(), id).map(Some),
             Outcome::InputRequired(_) => {
                 // As the client sees it: it is marked who asks.
                 match bridge::outcome(shown.body()).map_err(|wrong| wrong.to_string())? {
@@ -114,19 +122,29 @@ impl Rounds {
                 }
                 Ok(None)
             }
-            Outcome::Task(_) => Err("it answered with a task, which nobody asked for".to_owned()),
+            Outcome::Task(task) => {
+                self.polled = Some(Polled::new(&task));
+                Ok(None)
+            }
             Outcome::Unknown(kind) => Err(format!("its `resultType` `{kind}` is not known")),
         }
     }
 
-    fn error(&self, shown: &Message, id: &Id) -> Bytes {
-        let Ok(error) = serde_json::from_str::<ErrorObject<'_>>(shown.body()) else {
+    /// A complete result in the client's words.
+    pub(super) fn complete(&self, result: &str, id: &Id) -> Result<Bytes, String> {
+        let result = bridge::result_to_legacy(self.method, self.version, result);
+        let result = result.ok_or("the result is not an object")?;
+        Ok(json_rpc::result(id, result.as_bytes()))
+    }
+
+    /// An error in the client's words.
+    pub(super) fn error(&self, body: &str, id: &Id) -> Bytes {
+        let Ok(error) = serde_json::from_str::<ErrorObject<'_>>(body) else {
             return json_rpc::error(Some(id), code::INTERNAL_ERROR, "unreadable error", None);
         };
         let data = error.data.map(|data| data.get());
         match bridge::error_to_legacy(self.method, &error) {
             LegacyError::Same => {
-                let body = shown.body();
                 let id = String::from_utf8_lossy(id.raw());
                 format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{body}}}").into()
             }
@@ -137,7 +155,7 @@ impl Rounds {
     }
 
     /// Opens the questions of a round. One that the client never said it can answer is the server's fault.
-    fn ask(&mut self, asked: &InputRequired<'_>, call: &Id) -> Result<(), String> {
+    pub(super) fn ask(&mut self, asked: &InputRequired<'_>, call: &Id) -> Result<(), String> {
         self.round += 1;
         if self.round > ROUNDS_MAX {
             return Err(format!("it asked more than {ROUNDS_MAX} times"));
@@ -155,7 +173,7 @@ impl Rounds {
             until: Instant::now() + THINK_MAX,
         };
         for (key, question) in &asked.requests {
-            if !may_ask(&declared, &question.method) {
+            if !bridge::may_be_asked(&declared, question) {
                 return Err(format!(
                     "it asked for `{}`, which the client did not offer",
                     question.method
@@ -176,6 +194,10 @@ impl Rounds {
         let elicitation = random::<8>().map(|byte| format!("{byte:02x}")).concat();
         let params = bridge::question_to_legacy(question, &elicitation)
             .ok_or_else(|| format!("its question `{key}` is not an object"))?;
+        let params = match &*question.method {
+            "sampling/createMessage" => bridge::sampling_for_version(self.version, &params),
+            _ => Cow::Borrowed(&*params),
+        };
         let (session, method) = (&self.session, &question.method);
         Ok(session.ask_in_round(method, &params, call, key, &self.sender))
     }
@@ -220,6 +242,9 @@ impl Rounds {
             .into_iter()
             .filter_map(|open| Some((open.key, open.answer?)))
             .collect();
+        if self.polled.is_some() {
+            return self.update(&answers).await;
+        }
         let number = self.conversation.next_id();
         let params = with_token(&self.params, number);
         let params = bridge::with_answers(&params, &answers, state.as_deref())
@@ -248,17 +273,6 @@ fn answer(method: &str, message: &Message) -> Result<String, Refusal> {
             "the client refused `{method}`"
         ))),
     }
-}
-
-/// Whether a client with these capabilities may be asked this.
-pub(crate) fn may_ask(capabilities: &str, method: &str) -> bool {
-    let needed = match method {
-        "elicitation/create" => "elicitation",
-        "sampling/createMessage" => "sampling",
-        "roots/list" => "roots",
-        _ => return false,
-    };
-    members(capabilities).is_ok_and(|found| found.iter().any(|member| member.key == needed))
 }
 
 /// The params with the call's new number where progress is reported to, if it is.

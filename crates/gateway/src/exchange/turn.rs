@@ -1,12 +1,13 @@
 //! One message of the server after the other, and what each means for the client.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use protocol::json_rpc::{self, Id, Message, Shape};
 use protocol::mcp::{Era, Method, Version, bridge};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::carry::Carry;
 use super::far::Far;
@@ -16,6 +17,9 @@ use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::request::Inbound;
 use crate::upstream::Frames;
+
+/// The longest time that a client waits for a task.
+const TASK_MAX: Duration = Duration::from_secs(3600);
 
 /// What one message of the server means for the client.
 pub(super) enum Turn {
@@ -130,6 +134,22 @@ impl Exchange {
         if matches!(&self.far, Far::Rounds(rounds) if rounds.is_asking()) {
             return self.ask_client(frames, cancelled, quiet).await;
         }
+        if let Far::Lent(lent) = &mut self.far
+            && lent.awaits_result()
+        {
+            let asked = timeout_at(self.deadline, lent.ask_result()).await;
+            let (number, answer) = asked.unwrap_or_else(|_| Err(self.too_late().into()))?;
+            // A task has a time of its own.
+            self.deadline = Instant::now() + TASK_MAX;
+            self.number = number;
+            *frames = self.frames(answer)?;
+            return Ok(Turn::Nothing);
+        }
+        if let Far::Rounds(rounds) = &self.far
+            && let Some(at) = rounds.poll_at()
+        {
+            return self.poll(frames, cancelled, quiet, at).await;
+        }
         let until = self.deadline.min(quiet);
         let next = match &mut self.far {
             Far::Lent(lent) => {
@@ -202,6 +222,39 @@ impl Exchange {
         Ok(Turn::Nothing)
     }
 
+    /// Waits until the call's task is to be looked at, and looks.
+    async fn poll(
+        &mut self,
+        frames: &mut Frames,
+        cancelled: &mut Cancelled,
+        quiet: Instant,
+        at: Instant,
+    ) -> Result<Turn, Refusal> {
+        let (began, is_quiet) = (Instant::now(), quiet < at);
+        tokio::select! {
+            biased;
+            () = fired(cancelled) => return Err(Refusal::Cancelled),
+            () = sleep_until(at.min(quiet)) => {}
+        }
+        // A task has a time of its own.
+        self.deadline += began.elapsed();
+        if is_quiet {
+            return Ok(Turn::Quiet);
+        }
+        let Far::Rounds(rounds) = &mut self.far else {
+            return Ok(Turn::Nothing);
+        };
+        let looked = tokio::select! {
+            biased;
+            () = fired(cancelled) => return Err(Refusal::Cancelled),
+            looked = timeout_at(self.deadline, rounds.poll()) => looked,
+        };
+        let (number, answer) = looked.unwrap_or_else(|_| Err(self.too_late().into()))?;
+        self.number = number;
+        *frames = self.frames(answer)?;
+        Ok(Turn::Nothing)
+    }
+
     /// Tells a legacy server that nobody waits; a modern one learns it from the closed stream, and of a borrowed session from its return.
     pub(crate) async fn cancel(&self) {
         if let Far::Leg(_, leg) = &self.far {
@@ -256,7 +309,7 @@ impl Exchange {
                 lent.lease.over();
                 Message::parse(bytes)
                     .map_err(|error| error.to_string())
-                    .and_then(|shown| lent.take(&shown, &self.id).map(Some))
+                    .and_then(|shown| lent.take(&shown, &self.id))
             }
         };
         let said = said.map_err(|reason| self.garbage(reason))?;

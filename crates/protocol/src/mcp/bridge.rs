@@ -16,8 +16,8 @@ mod result;
 mod task;
 mod tool;
 
-pub use capabilities::{capabilities_to_legacy, capabilities_to_modern};
-pub use content::for_version;
+pub use capabilities::{capabilities_to_legacy, capabilities_to_modern, may_be_asked};
+pub use content::{for_version, sampling_for_version};
 pub use error::{LegacyError, ModernError, error_to_legacy, error_to_modern};
 pub use outcome::{InputRequired, Outcome, TaskResult, TaskStatus, outcome};
 pub use params::{Brought, Standing, brought, params_to_legacy, params_to_modern, with_answers};

@@ -1,9 +1,9 @@
 //! What clients declare that they can do.
 
-use crate::json::{members, quote};
+use crate::json::{ObjectEdit, members, quote, string};
 
-use super::TASKS_EXTENSION;
 use super::params::last_of_each;
+use super::{Question, TASKS_EXTENSION};
 
 /// Members are sorted down to this depth: `extensions`, one of them, its settings, one of these.
 const SORTED_DEPTH: usize = 4;
@@ -21,6 +21,38 @@ pub fn capabilities_to_modern(legacy: &str) -> String {
 #[must_use]
 pub fn capabilities_to_legacy(modern: &str) -> String {
     said_on(modern)
+}
+
+/// Whether a client with these capabilities may be asked this, the manner of the question included.
+///
+/// `elicitation` without a mode means forms (MCP 2025-11-25, client/elicitation, "Capabilities");
+/// URLs, and tools in a sampling, are declared each for itself.
+#[must_use]
+pub fn may_be_asked(capabilities: &str, question: &Question<'_>) -> bool {
+    let (Some(declared), Some(params)) = (
+        ObjectEdit::new(capabilities),
+        ObjectEdit::new(question.params),
+    ) else {
+        return false;
+    };
+    let can = |name| declared.value(name).and_then(ObjectEdit::new);
+    match question.method.as_ref() {
+        "roots/list" => can("roots").is_some(),
+        "sampling/createMessage" => can("sampling").is_some_and(|sampling| {
+            let with_tools = ["tools", "toolChoice"]
+                .iter()
+                .any(|key| params.value(key).is_some());
+            !with_tools || sampling.value("tools").is_some()
+        }),
+        "elicitation/create" => can("elicitation").is_some_and(|modes| {
+            let mode = params.value("mode").and_then(string);
+            match mode.as_deref() {
+                Some("url") => modes.value("url").is_some(),
+                _ => modes.value("form").is_some() || modes.value("url").is_none(),
+            }
+        }),
+        _ => false,
+    }
 }
 
 fn said_on(capabilities: &str) -> String {

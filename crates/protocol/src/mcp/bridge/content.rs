@@ -18,6 +18,9 @@ const LINK: [&str; 7] = [
     "icons",
 ];
 
+/// Who speaks in a sampling (MCP 2025-11-25, schema, `Role`).
+const ROLES: [&str; 2] = ["user", "assistant"];
+
 /// The result of a tool or a prompt in words of the legacy revision `version`.
 ///
 /// - `resource_link` before 2025-06-18 becomes text with its name, URI and description.
@@ -36,6 +39,55 @@ pub fn for_version(method: Method, version: Version, result: &str) -> Cow<'_, st
         _ => None,
     };
     changed.map_or(Cow::Borrowed(result), Cow::Owned)
+}
+
+/// The params of `sampling/createMessage` in words of the legacy revision `version` of the client.
+///
+/// - A message of several blocks before 2025-11-25 becomes several messages of the same role.
+/// - `audio` in 2024-11-05 becomes text that says what was there: a sampling has no embedded resources.
+#[must_use]
+pub fn sampling_for_version(version: Version, params: &str) -> Cow<'_, str> {
+    if version >= Version::V2025_11_25 {
+        return Cow::Borrowed(params);
+    }
+    let changed = ObjectEdit::new(params).and_then(|mut edit| {
+        let messages = change_elements(edit.value("messages")?, |_, raw| {
+            sampling_message(version, raw)
+        });
+        edit.set("messages", messages?);
+        Some(edit.finish())
+    });
+    changed.map_or(Cow::Borrowed(params), Cow::Owned)
+}
+
+/// The message, or several with a comma between them, when something changes.
+fn sampling_message(version: Version, message: &str) -> Option<String> {
+    let mut first = ObjectEdit::new(message)?;
+    let content = first.value("content")?;
+    let told = |block| match version {
+        Version::V2024_11_05 => audio_as_text(block),
+        _ => None,
+    };
+    if !content.starts_with('[') {
+        first.set("content", told(content)?);
+        return Some(first.finish());
+    }
+    let role = first.value("role")?;
+    if !ROLES.contains(&string(role)?.as_ref()) {
+        return None;
+    }
+    let blocks = elements(content).ok()?;
+    let mut blocks = blocks.into_iter().map(|came| {
+        let said = told(came);
+        said.map_or(Cow::Borrowed(came), Cow::Owned)
+    });
+    first.set("content", blocks.next()?);
+    // The first stands for all in what else the message says.
+    let mut messages = first.finish();
+    for block in blocks {
+        messages.push_str(&format!(",{{\"role\":{role},\"content\":{block}}}"));
+    }
+    Some(messages)
 }
 
 /// Most results have none of these words. An escape may hide one.
@@ -115,6 +167,22 @@ fn link_as_text(mut block: ObjectEdit<'_>) -> String {
     block.set("type", "\"text\"");
     block.set("text", quote(&text));
     block.finish()
+}
+
+fn audio_as_text(block: &str) -> Option<String> {
+    let mut edit = ObjectEdit::new(block)?;
+    if string(edit.value("type")?)? != "audio" {
+        return None;
+    }
+    let kind = edit.value("mimeType").and_then(string).unwrap_or_default();
+    let length = edit.value("data").map_or(0, str::len);
+    let text =
+        format!("[audio {kind}, {length} bytes in base64: left out for a client of 2024-11-05]");
+    edit.remove("mimeType");
+    edit.remove("data");
+    edit.set("type", "\"text\"");
+    edit.set("text", quote(&text));
+    Some(edit.finish())
 }
 
 /// MCP 2024-11-05 knows binary data in embedded resources; the URI only tells blocks apart.

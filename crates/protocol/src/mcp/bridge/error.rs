@@ -16,7 +16,7 @@ const ABSENT: [&str; 5] = [
     "doesn't exist",
     "unknown resource",
 ];
-/// The most capabilities that a text names.
+/// The most capabilities that the text of an error names; further ones are left out.
 const NAMED_CAPABILITIES_MAX: usize = 16;
 
 /// A legacy server's error for a modern client.

@@ -179,7 +179,7 @@ impl<'a> TaskResult<'a> {
     }
 }
 
-fn wrong(field: &'static str, wrong: &'static str) -> Malformed {
+const fn wrong(field: &'static str, wrong: &'static str) -> Malformed {
     Malformed { field, wrong }
 }
 

@@ -1,5 +1,7 @@
 //! Complete results.
 
+use std::borrow::Cow;
+
 use crate::json::ObjectEdit;
 use crate::mcp::{Method, Version, meta_key};
 
@@ -24,7 +26,11 @@ pub fn result_to_legacy(method: Method, version: Version, result: &str) -> Optio
         edit.set("structuredContent", format!("{{\"result\":{value}}}"));
     }
     let result = edit.finish();
-    Some(for_version(method, version, &result).into_owned())
+    let changed = match for_version(method, version, &result) {
+        Cow::Owned(changed) => Some(changed),
+        Cow::Borrowed(_) => None,
+    };
+    Some(changed.unwrap_or(result))
 }
 
 /// A legacy result for a modern client: it is complete, and nobody may keep it.

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess
 
 use crate::json::{ObjectEdit, elements, members, string};
 
-/// The most schemas that are looked at to tell what one allows.
+/// The most schemas that are looked at to tell what one allows; one with more is dropped for legacy clients.
 const LOOKS_MAX: u32 = 64;
 /// Where schemas are kept that others refer to.
 const KEPT: [&str; 2] = ["$defs", "definitions"];

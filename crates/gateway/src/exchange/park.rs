@@ -13,8 +13,8 @@ use protocol::mcp::Method;
 use protocol::mcp::bridge::Brought;
 use tokio::time::Instant;
 
+use super::{Exchange, Far, Lent};
 use crate::digest::sha256;
-use crate::exchange::{Exchange, Far, Lent};
 use crate::handles::{Handles, INCARNATION_BYTES, Incarnation, random};
 use crate::identify::Caller;
 use crate::refuse::Refusal;

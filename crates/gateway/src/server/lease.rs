@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::Server;
 use crate::conversation::{Conversation, Hello, own_info};
 use crate::failure::UpstreamFailure;
 use crate::identify::Caller;
-use crate::server::Server;
 
 /// Sessions of one server that rest between two calls.
 const RESTING_MAX: usize = 64;
@@ -347,6 +347,11 @@ impl Lease {
             return message;
         }
         std::future::pending().await
+    }
+
+    /// Does something at the server that nobody waits for.
+    pub(crate) fn later(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.server.leases.later(work);
     }
 
     /// The server has forgotten the session: nobody gets it again.
