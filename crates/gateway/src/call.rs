@@ -9,7 +9,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::admit::{self, Permit};
 use crate::conversation::Outgoing;
-use crate::exchange::{Asked, Borrowed, Cancelled, Exchange, Far, Lent, Rewrite, Rounds, fired};
+use crate::exchange::{
+    Asked, Borrowed, Cancelled, Exchange, Far, Lent, Rewrite, Rounds, fired, may_ask,
+};
 use crate::failure::UpstreamFailure;
 use crate::gateway::Gateway;
 use crate::refuse::Refusal;
@@ -206,7 +208,7 @@ impl Call<'_> {
         let declared = inbound.parts.capabilities.as_ref();
         let declared = declared.map_or("{}", |span| inbound.raw(span));
         let capabilities = bridge::capabilities_to_legacy(declared);
-        let asks = may_ask(&capabilities);
+        let asks = may_ask(self.method) && has_questions(&capabilities);
         for attempt in 0.. {
             let mut lease = server.lend(&inbound.caller, &capabilities, asks).await?;
             let level = inbound
@@ -269,7 +271,7 @@ impl Call<'_> {
 }
 
 /// Whether a client with these capabilities may be asked anything.
-fn may_ask(capabilities: &str) -> bool {
+fn has_questions(capabilities: &str) -> bool {
     const KINDS: [&str; 3] = ["elicitation", "roots", "sampling"];
     members(capabilities).is_ok_and(|found| {
         let mut keys = found.iter().map(|member| member.key.as_ref());

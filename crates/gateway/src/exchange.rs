@@ -31,7 +31,7 @@ use crate::session::Ticket;
 use crate::upstream::{Answer, Frames};
 
 pub(crate) use far::Far;
-pub(crate) use lent::{Asked, Borrowed, Lent};
+pub(crate) use lent::{Asked, Borrowed, Lent, may_ask};
 pub(crate) use park::Parking;
 pub(crate) use rewrite::Rewrite;
 pub(crate) use rounds::Rounds;

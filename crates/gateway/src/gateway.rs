@@ -203,7 +203,7 @@ async fn sweep(gateway: Weak<Gateway>) {
         for session in gateway.sessions.expire() {
             gateway.end(&session).await;
         }
-        gateway.parking.sweep().await;
+        gateway.parking.sweep();
         for kept in gateway.table.load().servers.values() {
             kept.server.leases.sweep();
         }

@@ -329,6 +329,7 @@ impl Server {
     pub(crate) async fn open(
         &self,
         hello: &Hello,
+        audience: Audience,
     ) -> Result<(Conversation, Message, mpsc::Receiver<Bytes>), UpstreamFailure> {
         if let Status::NotSpoken(_) = *self.legacy.borrow() {
             return Err(self.why_not(Era::Legacy));
@@ -346,7 +347,7 @@ impl Server {
             &way,
             self.ids.clone(),
             &hello,
-            Audience::One,
+            audience,
             sender,
         )
         .await;

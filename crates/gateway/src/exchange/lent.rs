@@ -59,7 +59,7 @@ struct Pending {
 }
 
 /// The client's request, as it came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) message: Message,
@@ -75,6 +75,14 @@ pub(crate) struct Borrowed {
     pub(crate) toolset: Arc<str>,
     pub(crate) asked: Asked,
     pub(crate) capabilities: String,
+}
+
+/// MCP 2026-07-28, basic/patterns/mrtr: only these may end with `input_required`.
+pub(crate) const fn may_ask(method: Method) -> bool {
+    matches!(
+        method,
+        Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead
+    )
 }
 
 /// Waits for the result of a task.
@@ -156,6 +164,25 @@ impl Lent {
         !self.pending.is_empty()
     }
 
+    /// Takes care of what does not concern the client while the call waits; says whether that was all.
+    pub(super) async fn hear(&mut self, bytes: &Bytes) -> bool {
+        let Ok(message) = &Message::parse(bytes.clone()) else {
+            return false;
+        };
+        match (&message.shape, &*message.method) {
+            (Shape::Request(_), "ping") => {
+                self.take_question(message);
+                self.refuse().await;
+                true
+            }
+            (Shape::Notification, "notifications/cancelled") => {
+                self.withdraw(message);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Takes a question of the server.
     pub(super) fn take_question(&mut self, message: &Message) {
         let Some(own) = message.id().cloned() else {
@@ -170,7 +197,9 @@ impl Lent {
             method: Cow::Borrowed(&message.method),
             params: message.body(),
         };
-        let entry = entry.filter(|_| bridge::may_be_asked(&self.capabilities, &question));
+        let entry = entry.filter(|_| {
+            may_ask(self.asked.method) && bridge::may_be_asked(&self.capabilities, &question)
+        });
         let (Some(entry), true) = (entry, self.pending.len() < QUESTIONS_MAX) else {
             let text = "this question cannot be put to the client";
             self.refused.push_back((own, code::METHOD_NOT_FOUND, text));
@@ -268,6 +297,15 @@ impl Lent {
         self.said(shown, id).map(Some)
     }
 
+    /// Whether the client said that its user can be sent to a URL.
+    fn visits_urls(&self) -> bool {
+        let question = Question {
+            method: Cow::Borrowed("elicitation/create"),
+            params: "{\"mode\":\"url\"}",
+        };
+        may_ask(self.asked.method) && bridge::may_be_asked(&self.capabilities, &question)
+    }
+
     fn said(&self, shown: &Message, id: &Id) -> Result<Bytes, String> {
         if !matches!(shown.shape, Shape::Error(_)) {
             let result = bridge::result_to_modern(self.asked.method, shown.body());
@@ -284,6 +322,11 @@ impl Lent {
             }
             ModernError::Code(code) => json_rpc::error(Some(id), code, &error.message, data),
             // The call is over; the client does what the server asks for, and calls again.
+            ModernError::Questions(_) if !self.visits_urls() => {
+                let needed = "{\"requiredCapabilities\":{\"elicitation\":{\"url\":{}}}}";
+                let code = code::MISSING_CAPABILITY;
+                json_rpc::error(Some(id), code, &error.message, Some(needed))
+            }
             ModernError::Questions(entries) => {
                 let named =
                     |(at, entry): (usize, String)| (format!("elicitation-{}", at + 1), entry);

@@ -1,19 +1,20 @@
 //! Calls at legacy servers that wait for their modern client to come back with answers (mcp-requirements §2.4 D, authority "Sealed handles").
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use auth::Purpose;
 use bytes::Bytes;
-use futures_util::future::join_all;
 use protocol::json::{elements, members};
 use protocol::json_rpc::Message;
 use protocol::mcp::Method;
 use protocol::mcp::bridge::Brought;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Exchange, Far, Lent};
+use super::{Asked, Exchange, Far};
 use crate::digest::sha256;
 use crate::handles::{Handles, INCARNATION_BYTES, Incarnation, random};
 use crate::identify::Caller;
@@ -28,6 +29,10 @@ const PARK_MAX: Duration = Duration::from_secs(600);
 const PARKED_MAX: usize = 10_000;
 /// Calls of one caller that wait at once.
 const PARKED_OF_CALLER_MAX: usize = 256;
+/// Messages of a server that are kept while its call waits; more are not read until the client is back.
+const AHEAD_MAX: usize = 64;
+/// How long servers may take to hear that nobody waits any more, at the end.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// The deepest arguments that are compared.
 const DEPTH_MAX: usize = 128;
 const PLACE_BYTES: usize = 16;
@@ -41,15 +46,21 @@ type Place = [u8; PLACE_BYTES];
 pub(crate) struct Parking {
     handles: Arc<Handles>,
     calls: Mutex<HashMap<Place, Parked>>,
+    /// The calls themselves; each ends with its wait.
+    waits: Mutex<JoinSet<()>>,
 }
 
+/// One call that waits.
 #[derive(Debug)]
 struct Parked {
-    exchange: Exchange,
-    frames: Frames,
+    caller: Caller,
+    /// What a retry must repeat.
+    asked: Asked,
     /// Changes with every round: a state can be used once.
     ticket: [u8; TICKET_BYTES],
-    until: Instant,
+    /// Gone when nobody will come any more.
+    wake: oneshot::Sender<()>,
+    woken: oneshot::Receiver<(Exchange, Frames)>,
 }
 
 /// What a request state seals.
@@ -80,6 +91,7 @@ impl Parking {
         Self {
             handles,
             calls: Mutex::default(),
+            waits: Mutex::default(),
         }
     }
 
@@ -105,29 +117,34 @@ impl Parking {
             &lent.toolset,
             &state.bytes(),
         );
-        let caller = lent.caller.clone();
+        let (caller, asked) = (lent.caller.clone(), lent.asked.clone());
         let asks = exchange.asks(&sealed);
         let mut calls = self.calls();
         if calls.len() >= PARKED_MAX {
             return Err(Box::new((exchange, full(PARKED_MAX))));
         }
         // A loopback door knows nobody by name: there, all are one.
-        let own = calls
-            .values()
-            .filter(|parked| parked.is_of(&caller))
-            .count();
-        if caller != Caller::Anonymous && own >= PARKED_OF_CALLER_MAX {
+        let own = || calls.values().filter(|parked| parked.caller == caller);
+        if caller != Caller::Anonymous && own().count() >= PARKED_OF_CALLER_MAX {
             return Err(Box::new((exchange, full(PARKED_OF_CALLER_MAX))));
         }
-        calls.insert(
-            state.place,
-            Parked {
-                exchange,
-                frames,
-                ticket: state.ticket,
-                until: Instant::now() + PARK_MAX,
-            },
-        );
+        let (wake, waked) = oneshot::channel();
+        let (back, woken) = oneshot::channel();
+        let parked = Parked {
+            caller,
+            asked,
+            ticket: state.ticket,
+            wake,
+            woken,
+        };
+        calls.insert(state.place, parked);
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        while waits.try_join_next().is_some() {}
+        waits.spawn(async move {
+            if let Some(call) = wait(exchange, frames, waked).await {
+                drop(back.send(call));
+            }
+        });
         Ok(asks)
     }
 
@@ -150,7 +167,10 @@ impl Parking {
         state: &str,
         brought: &Brought<'_>,
     ) -> Result<Reply, Refusal> {
-        let (exchange, frames) = self.take(inbound, method, state)?;
+        let parked = self.take(inbound, method, state)?;
+        // Who wakes it a moment too late finds that it has ended.
+        let _too_late = parked.wake.send(()).is_err();
+        let (exchange, frames) = parked.woken.await.map_err(|_| used())?;
         let answers: Vec<(String, String)> = brought
             .answers
             .iter()
@@ -159,12 +179,7 @@ impl Parking {
         exchange.go_on(inbound, frames, &answers).await
     }
 
-    fn take(
-        &self,
-        inbound: &Inbound,
-        method: Method,
-        state: &str,
-    ) -> Result<(Exchange, Frames), Refusal> {
+    fn take(&self, inbound: &Inbound, method: Method, state: &str) -> Result<Parked, Refusal> {
         let foreign = || Refusal::Params("`requestState` is not one of this call".into());
         let (caller, toolset) = (&inbound.caller, &inbound.toolset.name);
         let bytes = self
@@ -176,11 +191,6 @@ impl Parking {
             return Err(Refusal::Lost);
         }
         let mut calls = self.calls();
-        let used = || {
-            Refusal::Params(
-                "`requestState` was used already, or the call has waited too long".into(),
-            )
-        };
         let parked = calls.get(&state.place).ok_or_else(used)?;
         if !parked.is_asked_by(inbound, method)? {
             return Err(foreign());
@@ -188,34 +198,21 @@ impl Parking {
         if parked.ticket != state.ticket {
             return Err(used());
         }
-        let parked = calls.remove(&state.place).ok_or_else(used)?;
-        Ok((parked.exchange, parked.frames))
+        calls.remove(&state.place).ok_or_else(used)
     }
 
-    /// Ends the calls whose client did not come back in time.
-    pub(crate) async fn sweep(&self) {
-        let now = Instant::now();
-        self.end(|parked| parked.until <= now).await;
+    /// Forgets the calls whose wait is over.
+    pub(crate) fn sweep(&self) {
+        self.calls().retain(|_, parked| !parked.wake.is_closed());
     }
 
-    /// Ends all of them.
+    /// Ends all of them, and waits a bounded time until their servers know.
     pub(crate) async fn close(&self) {
-        self.end(|_| true).await;
-    }
-
-    async fn end(&self, over: impl Fn(&Parked) -> bool) {
-        let gone: Vec<Parked> = self
-            .calls()
-            .extract_if(|_, parked| over(parked))
-            .map(|(_, parked)| parked)
-            .collect();
-        join_all(gone.into_iter().map(|mut parked| async move {
-            if let Far::Lent(lent) = &mut parked.exchange.far {
-                lent.give_up().await;
-            }
-            // What is dropped while it is open is cancelled at the server.
-        }))
-        .await;
+        self.calls().clear();
+        let mut waits =
+            std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner));
+        let ends = async { while waits.join_next().await.is_some() {} };
+        drop(timeout(CLOSE_WAIT, ends).await);
     }
 
     fn calls(&self) -> MutexGuard<'_, HashMap<Place, Parked>> {
@@ -224,25 +221,62 @@ impl Parking {
 }
 
 impl Parked {
-    fn lent(&self) -> Option<&Lent> {
-        match &self.exchange.far {
-            Far::Lent(lent) => Some(lent),
-            Far::Stateless | Far::Leg(..) | Far::Rounds(_) => None,
-        }
-    }
-
-    fn is_of(&self, caller: &Caller) -> bool {
-        self.lent().is_some_and(|lent| lent.caller == *caller)
-    }
-
     /// Whether a request repeats the one that waits.
     fn is_asked_by(&self, inbound: &Inbound, method: Method) -> Result<bool, Refusal> {
-        let Some(asked) = self.lent().map(|lent| &lent.asked) else {
-            return Ok(false);
-        };
+        let asked = &self.asked;
         let same =
             digest(&asked.message, &asked.parts)? == digest(&inbound.message, &inbound.parts)?;
         Ok(same && asked.method == method)
+    }
+}
+
+fn used() -> Refusal {
+    Refusal::Params("`requestState` was used already, or the call has waited too long".into())
+}
+
+/// Keeps a call until its client comes back; what the server says meanwhile is kept for it.
+///
+/// Nothing when nobody came in time: the server is told, and what is dropped while it is open is cancelled there.
+async fn wait(
+    mut exchange: Exchange,
+    mut frames: Frames,
+    mut waked: oneshot::Receiver<()>,
+) -> Option<(Exchange, Frames)> {
+    let until = Instant::now() + PARK_MAX;
+    let (mut ahead, mut ended) = (VecDeque::new(), false);
+    loop {
+        let Far::Lent(lent) = &mut exchange.far else {
+            return None;
+        };
+        let is_heard = !ended && ahead.len() < AHEAD_MAX;
+        let message = tokio::select! {
+            biased;
+            woken = &mut waked => {
+                if woken.is_err() {
+                    lent.give_up().await;
+                    return None;
+                }
+                return Some((exchange, Frames::Ahead(Box::new((ahead, frames)))));
+            }
+            () = sleep_until(until) => {
+                lent.give_up().await;
+                return None;
+            }
+            message = lent.lease.aside(), if is_heard => Some(Ok(message)),
+            message = frames.next(), if is_heard => message,
+        };
+        match message {
+            Some(Ok(bytes)) => {
+                if !lent.hear(&bytes).await {
+                    ahead.push_back(Ok(bytes));
+                }
+            }
+            Some(Err(failure)) => {
+                ended = true;
+                ahead.push_back(Err(failure));
+            }
+            None => ended = true,
+        }
     }
 }
 

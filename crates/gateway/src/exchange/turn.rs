@@ -310,6 +310,13 @@ impl Exchange {
                 Message::parse(bytes)
                     .map_err(|error| error.to_string())
                     .and_then(|shown| lent.take(&shown, &self.id))
+                    // It is marked who asks.
+                    .map(|said| {
+                        said.map(|said| match message.shape {
+                            Shape::Error(_) => self.rewrite.whole(&said, None).unwrap_or(said),
+                            _ => said,
+                        })
+                    })
             }
         };
         let said = said.map_err(|reason| self.garbage(reason))?;

@@ -4,10 +4,12 @@
 //! So a session belongs to one caller and one set of declared capabilities.
 //! Where the server may ask something, one call has the session alone: a question that names no call is then that call's.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::json_rpc::{self, Message, Shape, code};
 use protocol::mcp::{Era, Version};
 use resources::Isolation;
 use tokio::sync::mpsc;
@@ -18,6 +20,7 @@ use super::Server;
 use crate::conversation::{Conversation, Hello, own_info};
 use crate::failure::UpstreamFailure;
 use crate::identify::Caller;
+use crate::upstream::{Audience, Frames};
 
 /// Sessions of one server that rest between two calls.
 const RESTING_MAX: usize = 64;
@@ -66,7 +69,9 @@ struct Lent {
     logs: bool,
     level: Mutex<Option<u8>>,
     /// What the server says beside its answers, for the one call that has the session.
-    aside: Option<mpsc::Receiver<Bytes>>,
+    aside: mpsc::Receiver<Bytes>,
+    /// Whether a call has it: what is asked while none does is nobody's.
+    lent: Arc<AtomicBool>,
     /// Carries that; ends with the session.
     _tasks: JoinSet<()>,
 }
@@ -146,52 +151,76 @@ impl Server {
             capabilities: borrower.capabilities.clone(),
             client_info: own_info(),
         };
-        let (conversation, opening, uncorrelated) = self.open(&hello).await?;
+        let audience = if alone { Audience::One } else { Audience::Many };
+        let (conversation, opening, uncorrelated) = self.open(&hello, audience).await?;
         let conversation = Arc::new(conversation);
+        let lent = Arc::new(AtomicBool::new(alone));
+        let (sender, aside) = mpsc::channel(ASIDE_MAX);
+        let ear = Ear {
+            conversation: conversation.clone(),
+            lent: lent.clone(),
+            aside: sender,
+        };
         let mut tasks = JoinSet::new();
-        let aside = listen(&conversation, uncorrelated, alone, &mut tasks).await;
+        if alone && let Ok(Some(Ok(frames))) = timeout(STREAM_WAIT, conversation.events()).await {
+            tasks.spawn(ear.clone().hear_stream(frames));
+        }
+        tasks.spawn(ear.hear(uncorrelated));
         Ok(Lent {
             borrower,
             conversation,
             logs: opening.body().contains("\"logging\""),
             level: Mutex::new(None),
             aside,
+            lent,
             _tasks: tasks,
         })
     }
 }
 
-/// Collects what the server says beside its answers; of a shared session, nobody can say whom it concerns.
-async fn listen(
-    conversation: &Arc<Conversation>,
-    mut uncorrelated: mpsc::Receiver<Bytes>,
-    alone: bool,
-    tasks: &mut JoinSet<()>,
-) -> Option<mpsc::Receiver<Bytes>> {
-    if !alone {
-        tasks.spawn(async move { while uncorrelated.recv().await.is_some() {} });
-        return None;
+/// Hears what a server says beside its answers.
+#[derive(Clone)]
+struct Ear {
+    conversation: Arc<Conversation>,
+    lent: Arc<AtomicBool>,
+    aside: mpsc::Sender<Bytes>,
+}
+
+impl Ear {
+    async fn hear_stream(self, mut frames: Frames) {
+        while let Some(Ok(message)) = frames.next().await {
+            self.take(message).await;
+        }
     }
-    let (sender, aside) = mpsc::channel(ASIDE_MAX);
-    let events = timeout(STREAM_WAIT, conversation.events()).await;
-    if let Ok(Some(Ok(mut frames))) = events {
-        let sender = sender.clone();
-        tasks.spawn(async move {
-            while let Some(Ok(message)) = frames.next().await {
-                if sender.send(message).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    tasks.spawn(async move {
+
+    async fn hear(self, mut uncorrelated: mpsc::Receiver<Bytes>) {
         while let Some(message) = uncorrelated.recv().await {
-            if sender.send(message).await.is_err() {
+            self.take(message).await;
+        }
+    }
+
+    /// Passes it to the call that has the session alone; without one, nobody can say whom it concerns.
+    async fn take(&self, bytes: Bytes) {
+        let Ok(message) = Message::parse(bytes.clone()) else {
+            return;
+        };
+        let answer = match &message.shape {
+            Shape::Request(id) if &*message.method == "ping" => json_rpc::result(id, b"{}"),
+            _ if self.lent.load(Ordering::Relaxed) => {
+                // Nobody receives when the session ends.
+                drop(self.aside.send(bytes).await);
                 return;
             }
+            Shape::Request(id) => {
+                let text = "no client can be asked outside a call of its own";
+                json_rpc::error(Some(id), code::METHOD_NOT_FOUND, text, None)
+            }
+            Shape::Notification | Shape::Result(_) | Shape::Error(_) => return,
+        };
+        if let Err(failure) = self.conversation.say(answer).await {
+            tracing::debug!(%failure, "what a server asked outside a call could not be answered");
         }
-    });
-    Some(aside)
+    }
 }
 
 impl Leases {
@@ -210,10 +239,9 @@ impl Leases {
             .iter()
             .rposition(|resting| resting.session.borrower == *borrower)?;
         let mut session = state.resting.remove(at).session;
-        // What came while nobody had it belongs to nobody.
-        if let Some(aside) = &mut session.aside {
-            while aside.try_recv().is_ok() {}
-        }
+        // What was said to the call before belongs to nobody.
+        while session.aside.try_recv().is_ok() {}
+        session.lent.store(true, Ordering::Relaxed);
         Some(session)
     }
 
@@ -236,6 +264,7 @@ impl Leases {
 
     /// Puts a session to rest; the one that rested longest makes room.
     fn give_back(&self, session: Lent) {
+        session.lent.store(false, Ordering::Relaxed);
         let gone = {
             let mut state = self.state();
             if state.closed {
@@ -337,12 +366,8 @@ impl Lease {
 
     /// What the server says beside its answers; never, on a session that others use as well.
     pub(crate) async fn aside(&mut self) -> Bytes {
-        let aside = match &mut self.hold {
-            Hold::Alone(Some(session)) => session.aside.as_mut(),
-            Hold::Alone(None) | Hold::Shared(_) | Hold::Everybody(_) => None,
-        };
-        if let Some(aside) = aside
-            && let Some(message) = aside.recv().await
+        if let Hold::Alone(Some(session)) = &mut self.hold
+            && let Some(message) = session.aside.recv().await
         {
             return message;
         }
@@ -358,7 +383,14 @@ impl Lease {
     pub(crate) async fn lost(mut self) {
         self.open = None;
         match &mut self.hold {
-            Hold::Alone(session) => drop(session.take()),
+            // The sessions that rest were opened before the loss: the server has forgotten them as well.
+            Hold::Alone(session) => {
+                if let Some(lost) = session.take() {
+                    let mut state = self.server.leases.state();
+                    let known = |resting: &Resting| resting.session.borrower != lost.borrower;
+                    state.resting.retain(known);
+                }
+            }
             Hold::Shared(session) => self.server.leases.forget(session),
             Hold::Everybody(conversation) => {
                 self.server.renewed(Era::Legacy, conversation).await;

@@ -15,7 +15,7 @@ use super::{Session, Shared, is_exclusive};
 use crate::conversation::Conversation;
 use crate::failure::UpstreamFailure;
 use crate::server::{Server, Status, unused};
-use crate::upstream::Frames;
+use crate::upstream::{Audience, Frames};
 
 /// The first wait before a stream that broke is opened again; each further one doubles it.
 const REOPEN_FIRST: Duration = Duration::from_secs(1);
@@ -68,7 +68,8 @@ impl Leg {
             }
             return Ok(leg);
         }
-        let (conversation, answer, uncorrelated) = server.open(&session.hello()).await?;
+        let (conversation, answer, uncorrelated) =
+            server.open(&session.hello(), Audience::One).await?;
         let conversation = Arc::new(conversation);
         let leg = Arc::new(Self {
             server: server.clone(),

@@ -31,6 +31,8 @@ pub(crate) enum Frames {
     Body(Option<Box<BodyFrame>>),
     /// One message that is here.
     Whole(Option<Bytes>),
+    /// Messages that were read ahead, and those that follow.
+    Ahead(Box<(VecDeque<Result<Bytes, UpstreamFailure>>, Frames)>),
 }
 
 /// The longest message that is put together from a body, in bytes.
@@ -79,6 +81,10 @@ impl Frames {
                 Some(whole)
             }
             Self::Whole(message) => message.take().map(Ok),
+            Self::Ahead(ahead) => match ahead.0.pop_front() {
+                Some(message) => Some(message),
+                None => Box::pin(ahead.1.next()).await,
+            },
         }
     }
 
