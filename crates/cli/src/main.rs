@@ -14,6 +14,7 @@ use crate::exit::Exit;
 mod commands;
 
 mod exit;
+mod state;
 mod telemetry;
 
 /// An MCP gateway: many MCP servers behind one governed endpoint.
@@ -38,6 +39,9 @@ enum Command {
     Up(Box<commands::up::UpArgs>),
     /// Say what is wrong with a configuration, without serving it
     Check(commands::check::CheckArgs),
+    /// Make, list and revoke API keys, by which callers prove who they are
+    #[command(subcommand)]
+    Keys(commands::keys::KeysCommand),
     /// List and call the tools of an MCP server
     #[command(subcommand)]
     Tools(commands::tools::ToolsCommand),
@@ -70,6 +74,7 @@ fn run(command: Command) -> Exit {
         Command::Completions(args) => commands::completions::run(&args),
         Command::Up(args) => block_on(commands::up::run(*args)),
         Command::Check(args) => block_on(commands::check::run(args)),
+        Command::Keys(command) => block_on(commands::keys::run(command)),
         Command::Tools(command) => block_on(commands::tools::tools(command)),
         Command::Prompts(command) => block_on(commands::tools::prompts(command)),
         Command::Resources(command) => block_on(commands::tools::resources(command)),

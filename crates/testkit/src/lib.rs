@@ -2,13 +2,15 @@
 //! honest MCP server of every era. Never shipped.
 //!
 //! Start reading at [`raw`] (a scripted HTTP server) and [`http`] (a bare HTTP/1 client); the honest
-//! server is the program `fixture-server`, built from [`fixture`].
+//! server is the program `fixture-server`, built from [`fixture`]; the program `balancer` stands before replicas.
 //!
 //! Invariants: sockets are loopback only; every wait ends within [`WAIT_MAX`]; what a test sends or
 //! scripts reaches the wire byte for byte.
 
+pub mod balancer;
 pub mod fixture;
 pub mod http;
+pub mod postgres;
 pub mod raw;
 pub mod session;
 

@@ -4,6 +4,8 @@ pub(crate) mod up;
 
 pub(crate) mod check;
 
+pub(crate) mod keys;
+
 pub(crate) mod tools;
 
 pub(crate) mod sample;

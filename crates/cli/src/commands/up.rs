@@ -7,10 +7,12 @@ use resources::Duration;
 use url::Url;
 
 use crate::exit::Exit;
+use crate::state::StateArgs;
 use crate::telemetry::{self, LogFormat};
 
 mod admin;
 mod announce;
+mod callers;
 mod listeners;
 mod reload;
 mod serve;
@@ -66,6 +68,9 @@ pub(crate) struct UpArgs {
     /// Keep serving the first configuration, whatever changes in the folder
     #[arg(long)]
     pub(crate) no_watch: bool,
+
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
 
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]

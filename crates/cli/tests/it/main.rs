@@ -14,6 +14,8 @@ mod outcomes;
 mod wire;
 mod with_sample;
 
+mod keys;
+
 mod up;
 mod up_processes;
 mod up_reload;

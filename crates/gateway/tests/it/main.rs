@@ -13,10 +13,12 @@ mod rig;
 mod scenarios;
 mod story;
 
+mod callers;
 mod client;
 mod house;
 mod scripted;
 
+mod bridge;
 mod limits;
 mod misbehavior;
 mod properties;

@@ -25,6 +25,8 @@ pub(super) struct Fixed {
     declared: Vec<Listener>,
     public_url: Option<Url>,
     allow_anonymous: bool,
+    /// Whether anybody can have an API key.
+    keys: bool,
     listen: Option<SocketAddr>,
 }
 
@@ -35,11 +37,12 @@ pub(super) struct Endpoint {
 }
 
 /// Decides where to listen, and refuses what would let strangers in.
-pub(super) fn plan(args: &UpArgs, set: &ResourceSet) -> Result<Plan, Stop> {
+pub(super) fn plan(args: &UpArgs, set: &ResourceSet, keys: bool) -> Result<Plan, Stop> {
     let fixed = Fixed {
         declared: set.listeners(),
         public_url: args.public_url.clone(),
         allow_anonymous: args.allow_anonymous,
+        keys,
         listen: args.listen,
     };
     if args.listen.is_some() && !set.gateways.is_empty() {
@@ -91,32 +94,37 @@ impl Fixed {
                 .filter(|listener| listener.serves(toolset));
             let exposed = self.public_url.is_some()
                 || serving.any(|listener| !listener.address.is_loopback());
-            findings.extend(access(toolset, exposed, self.allow_anonymous));
+            findings.extend(self.access(toolset, exposed));
         }
         findings
     }
-}
 
-/// Anonymous access off loopback needs the toolset's word and the operator's (authority, "Policy" 1 and "Local mode" 1).
-fn access(toolset: &resources::Toolset, exposed: bool, allowed: bool) -> Option<Finding> {
-    let finding = match toolset.spec.access {
-        Some(Access::Authenticated | Access::Policy) => {
-            Finding::error("no-authentication", "this version cannot tell callers apart, so nobody could use this toolset")
-                .help("serve it on loopback and leave `access` out")
-        }
-        None if exposed => Finding::error("anonymous-exposed", "this toolset would be open to anybody who reaches its address")
-            .help("listen on 127.0.0.1; or, to let everybody in, write `access: Anonymous` and start with --allow-anonymous"),
-        Some(Access::Anonymous) if exposed && !allowed => {
-            Finding::error("anonymous-exposed", "this toolset is `Anonymous` and would be reachable from other machines")
-                .help("listen on 127.0.0.1; or, to let everybody in, start with --allow-anonymous")
-        }
-        None | Some(Access::Anonymous) => return None,
-    };
-    let finding = finding.about(toolset.id.clone()).field("spec.access");
-    Some(match &toolset.origin {
-        Some(origin) => finding.at(origin.clone()),
-        None => finding,
-    })
+    /// Anonymous access off loopback needs the toolset's word and the operator's (authority, "Policy" 1 and "Local mode" 1).
+    fn access(&self, toolset: &resources::Toolset, exposed: bool) -> Option<Finding> {
+        let finding = match toolset.spec.access {
+            Some(Access::Authenticated) if self.keys => return None,
+            Some(Access::Authenticated) => {
+                Finding::error("no-authentication", "nobody could use this toolset: there is no store that knows API keys")
+                    .help("name one with --store or --state-dir, and make keys with `marque keys add`")
+            }
+            Some(Access::Policy) => {
+                Finding::error("no-authentication", "nobody could use this toolset: this version has no policies")
+                    .help("write `access: Authenticated`, and make keys with `marque keys add`")
+            }
+            None if exposed => Finding::error("anonymous-exposed", "this toolset would be open to anybody who reaches its address")
+                .help("write `access: Authenticated` and make keys with `marque keys add`; or listen on 127.0.0.1; or, to let everybody in, write `access: Anonymous` and start with --allow-anonymous"),
+            Some(Access::Anonymous) if exposed && !self.allow_anonymous => {
+                Finding::error("anonymous-exposed", "this toolset is `Anonymous` and would be reachable from other machines")
+                    .help("listen on 127.0.0.1; or, to let everybody in, start with --allow-anonymous")
+            }
+            None | Some(Access::Anonymous) => return None,
+        };
+        let finding = finding.about(toolset.id.clone()).field("spec.access");
+        Some(match &toolset.origin {
+            Some(origin) => finding.at(origin.clone()),
+            None => finding,
+        })
+    }
 }
 
 impl Plan {

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use transport::inbound::{Limits, drain};
 
+use super::callers::Callers;
 use super::listeners::{self, Plan};
 use super::reload::Reloads;
 use super::stop::Stop;
@@ -30,13 +31,16 @@ pub(super) async fn run(args: &UpArgs) -> Result<(), Stop> {
         let gateway = Gateway::start(&set, settings).map_err(Stop::Findings)?;
         return over_stdio(args, gateway, &set, reloads, &mut signals).await;
     }
-    let plan = listeners::plan(args, &set)?;
+    let callers = Callers::open(&args.state).await?;
+    let plan = listeners::plan(args, &set, callers.can_have_keys())?;
     let bound = plan.bind().await?;
     let gateway = Gateway::start(&set, settings).map_err(Stop::Findings)?;
     let (trigger, watch) = drain::channel();
-    let doors = Doors::new(gateway.clone(), plan.doors(&bound));
+    let keys = callers.keys.clone();
+    let doors = Doors::with_keys(gateway.clone(), plan.doors(&bound), keys);
     let urls = plan.urls(&set, &bound);
     let mut tasks = JoinSet::new();
+    callers.follow(&mut tasks);
     let limits = Arc::new(Limits::default());
     for bound in bound {
         tasks.spawn(transport::inbound::serve(
@@ -58,6 +62,7 @@ pub(super) async fn run(args: &UpArgs) -> Result<(), Stop> {
         () = signals.stop() => {}
     }
     stop(args, gateway, Some(trigger), &mut signals).await;
+    callers.close().await;
     Ok(())
 }
 
