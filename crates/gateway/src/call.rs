@@ -115,6 +115,7 @@ async fn forward(
         ticket,
         log_level: inbound.wanted_level(),
         deadline,
+        asked: false,
         server: selected.server,
     };
     exchange.settle(answer, cancelled).await

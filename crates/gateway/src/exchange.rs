@@ -66,6 +66,8 @@ pub(crate) struct Exchange {
     pub(crate) log_level: Option<u8>,
     /// When the call ends at the latest.
     pub(crate) deadline: Instant,
+    /// The server waits for the client's answer to a question.
+    pub(crate) asked: bool,
 }
 
 /// The client's cancellation, where the era has such a message.

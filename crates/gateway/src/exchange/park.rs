@@ -243,6 +243,7 @@ async fn wait(
     mut waked: oneshot::Receiver<()>,
 ) -> Option<(Exchange, Frames)> {
     let until = Instant::now() + PARK_MAX;
+    frames.rest(true);
     let (mut ahead, mut ended) = (VecDeque::new(), false);
     loop {
         let Far::Lent(lent) = &mut exchange.far else {
@@ -256,6 +257,7 @@ async fn wait(
                     lent.give_up().await;
                     return None;
                 }
+                frames.rest(false);
                 return Some((exchange, Frames::Ahead(Box::new((ahead, frames)))));
             }
             () = sleep_until(until) => {

@@ -16,6 +16,7 @@ use protocol::mcp::{Method, Version};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::lent::may_ask;
 use super::polled::Polled;
 use crate::conversation::{Conversation, Outgoing};
 use crate::handles::random;
@@ -106,7 +107,9 @@ impl Rounds {
         id: &Id,
     ) -> Result<Option<Bytes>, String> {
         if let Shape::Error(_) = server_said.shape {
-            self.polled = None;
+            if self.polled.take().is_some() {
+                return Err("its task cannot be looked at".to_owned());
+            }
             return Ok(Some(self.error(shown.body(), id)));
         }
         if self.polled.is_some() {
@@ -172,13 +175,21 @@ impl Rounds {
             ready: VecDeque::new(),
             until: Instant::now() + THINK_MAX,
         };
-        for (key, question) in &asked.requests {
+        if !may_ask(self.method) {
+            return Err(format!(
+                "it asked in the middle of `{}`",
+                self.method.as_str()
+            ));
+        }
+        for (_, question) in &asked.requests {
             if !bridge::may_be_asked(&declared, question) {
                 return Err(format!(
                     "it asked for `{}`, which the client did not offer",
                     question.method
                 ));
             }
+        }
+        for (key, question) in &asked.requests {
             asking.ready.push_back(self.put(key, question, call)?);
             asking.open.push(Open {
                 key: key.clone().into_owned(),
@@ -199,7 +210,9 @@ impl Rounds {
             _ => Cow::Borrowed(&*params),
         };
         let (session, method) = (&self.session, &question.method);
-        Ok(session.ask_in_round(method, &params, call, key, &self.sender))
+        session
+            .ask_in_round(method, &params, call, key, &self.sender)
+            .ok_or_else(|| "the client has too many questions open".to_owned())
     }
 
     /// Whether the client is asked something at the moment.

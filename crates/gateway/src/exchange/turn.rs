@@ -18,6 +18,8 @@ use crate::reply::Reply;
 use crate::request::Inbound;
 use crate::upstream::Frames;
 
+/// How long a client may think about a legacy server's question.
+const THINK_MAX: Duration = Duration::from_secs(600);
 /// The longest time that a client waits for a task.
 const TASK_MAX: Duration = Duration::from_secs(3600);
 
@@ -150,7 +152,16 @@ impl Exchange {
         {
             return self.poll(frames, cancelled, quiet, at).await;
         }
-        let until = self.deadline.min(quiet);
+        let began = Instant::now();
+        let last = if self.asked {
+            began + THINK_MAX
+        } else {
+            self.deadline
+        };
+        let until = last.min(quiet);
+        if self.asked {
+            frames.rest(true);
+        }
         let next = match &mut self.far {
             Far::Lent(lent) => {
                 let round = lent.round_until();
@@ -172,13 +183,19 @@ impl Exchange {
                 next = timeout_at(until, frames.next()) => next,
             },
         };
+        if std::mem::take(&mut self.asked) {
+            // While the client thinks, the server's time stands still.
+            self.deadline += began.elapsed();
+            self.asked = next.is_err();
+            frames.rest(self.asked);
+        }
         match next {
             Ok(Some(Ok(bytes))) => Ok(self.meaning(bytes).await?),
             Ok(Some(Err(failure))) => Err(failure.into()),
             Ok(None) => Err(self
                 .no_answer("the stream ended without an answer".to_owned())
                 .into()),
-            Err(_) if quiet < self.deadline => Ok(Turn::Quiet),
+            Err(_) if quiet < last => Ok(Turn::Quiet),
             Err(_) => {
                 self.cancel().await;
                 Err(self.too_late().into())
@@ -274,7 +291,13 @@ impl Exchange {
                 tracing::warn!(server = %self.server.name, "dropped an answer with a foreign id");
                 Ok(Turn::Nothing)
             }
-            Shape::Request(_) => Ok(self.question(&message).await),
+            Shape::Request(_) => {
+                let turn = self.question(&message).await;
+                if let Turn::Forward(_) = turn {
+                    self.asked = true;
+                }
+                Ok(turn)
+            }
             Shape::Notification => Ok(self.notification(&message)),
         }
     }

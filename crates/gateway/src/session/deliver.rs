@@ -103,7 +103,7 @@ impl Session {
         call: &Id,
         key: &str,
         answers: &RoundAnswers,
-    ) -> Bytes {
+    ) -> Option<Bytes> {
         let questions = &mut self.state().questions;
         questions.ask_in_round(method, params, call, key, answers)
     }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::Leg;
 
 /// Questions open at once in one session; one more, and the oldest is taken for forgotten.
-const QUESTIONS_MAX: usize = 64;
+const QUESTIONS_MAX: usize = 256;
 
 /// Questions of servers that the client has not answered yet.
 #[derive(Debug, Default)]
@@ -112,21 +112,28 @@ impl Questions {
         call: &Id,
         key: &str,
         answers: &RoundAnswers,
-    ) -> Bytes {
+    ) -> Option<Bytes> {
         self.open.retain(Question::lives);
+        // A call that waits here would wait in vain if its question made room for another.
+        if self.open.len() >= QUESTIONS_MAX {
+            return None;
+        }
         self.number();
         self.open.push(Question {
             shown: self.next,
             asker: Asker::Round(answers.clone(), key.into()),
             call: Some(call.clone()),
         });
-        json_rpc::request(&Id::number(self.next), method, params)
+        Some(json_rpc::request(&Id::number(self.next), method, params))
     }
 
     /// Makes room, and the next number.
     fn number(&mut self) {
-        if self.open.len() >= QUESTIONS_MAX {
-            self.open.remove(0);
+        let is_server = |open: &Question| matches!(open.asker, Asker::Server { .. });
+        if self.open.len() >= QUESTIONS_MAX
+            && let Some(oldest) = self.open.iter().position(is_server)
+        {
+            self.open.remove(oldest);
         }
         self.next += 1;
     }

@@ -88,6 +88,19 @@ impl Frames {
         }
     }
 
+    /// Whether the server waits for the client now, so that its silence means nothing.
+    pub(crate) fn rest(&mut self, resting: bool) {
+        match self {
+            Self::Events(frames) => {
+                if let Some(body) = &mut frames.body {
+                    body.rest(resting);
+                }
+            }
+            Self::Ahead(ahead) => ahead.1.rest(resting),
+            Self::Call(_) | Self::Body(_) | Self::Whole(_) => {}
+        }
+    }
+
     /// One message, arriving as a JSON body.
     pub(crate) fn body(server: Arc<str>, body: Incoming) -> Self {
         Self::Body(Some(Box::new(BodyFrame {

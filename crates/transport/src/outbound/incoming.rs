@@ -28,6 +28,8 @@ pub struct Incoming {
     idle: Option<Duration>,
     /// Whether the idle wait has begun.
     waiting: bool,
+    /// Whether the server waits for us, and may be silent.
+    resting: bool,
 }
 
 /// Where the bytes come from.
@@ -53,11 +55,18 @@ impl Incoming {
             source,
             idle,
             waiting: false,
+            resting: false,
         };
         if incoming.body.is_end_stream() {
             incoming.end();
         }
         incoming
+    }
+
+    /// Whether the server waits for somebody else now, so that its silence means nothing; off again, the idle wait begins anew.
+    pub fn rest(&mut self, resting: bool) {
+        self.resting = resting;
+        self.waiting = false;
     }
 
     /// The next bytes, never empty; `None` at the end. Trailers are passed over.
@@ -167,7 +176,7 @@ impl Incoming {
 
     /// Ready when the server has said nothing for too long.
     fn poll_idle(&mut self, ctx: &mut Context<'_>) -> Poll<Duration> {
-        let Some(idle) = self.idle else {
+        let Some(idle) = self.idle.filter(|_| !self.resting) else {
             return Poll::Pending;
         };
         let clock = match &mut self.source {
