@@ -38,6 +38,8 @@ pub(super) struct Streams {
     drivers: Option<JoinSet<()>>,
     opened: u64,
     budget: Arc<Budget>,
+    /// No call begins any more.
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -108,8 +110,12 @@ impl Streams {
         }
         self.opened += 1;
         let track = Track::new(self.budget.clone());
+        if self.ended {
+            track.end();
+            return (self.opened, track);
+        }
+        self.reap();
         let drivers = self.drivers.get_or_insert_default();
-        while drivers.try_join_next().is_some() {}
         let driving = drive(Arc::downgrade(session), track.clone(), messages);
         self.calls.push_back(Call {
             number: self.opened,
@@ -125,6 +131,13 @@ impl Streams {
         ended.is_some_and(|at| self.calls.remove(at).is_some())
     }
 
+    fn reap(&mut self) {
+        if let Some(drivers) = &mut self.drivers {
+            while drivers.try_join_next().is_some() {}
+        }
+        self.drivers.take_if(|drivers| drivers.is_empty());
+    }
+
     fn find(&self, number: u64) -> Option<Arc<Track>> {
         let call = self.calls.iter().find(|call| call.number == number)?;
         Some(call.track.clone())
@@ -132,6 +145,7 @@ impl Streams {
 
     /// Ends all; no call goes on.
     fn end(&mut self) {
+        self.ended = true;
         self.end_own();
         for call in self.calls.drain(..) {
             call.driver.abort();
@@ -179,7 +193,8 @@ impl Session {
             Rest::Unknown => Err(Refusal::UnknownEvent),
             Rest::Over => Err(Refusal::StreamOver),
             Rest::Lost => self.lost(handles, &name),
-            Rest::Whole | Rest::Holed => {
+            rest @ (Rest::Whole | Rest::Holed) => {
+                tracing::debug!(session = ?self.id, ?rest, "a stream is picked up again");
                 let reader = track.read(Some(position), true);
                 let number = self.numbered(handles, name.number, name.request, reader);
                 Ok(Resumed::Call(number))
@@ -254,6 +269,7 @@ impl Session {
         if streams.calls.is_empty() {
             streams.calls.shrink_to_fit();
         }
+        streams.reap();
     }
 
     /// Forgets streams that ended until there is room for so many bytes, or none is left.

@@ -5,4 +5,5 @@ mod changes;
 mod flow;
 mod older;
 mod questions;
+mod resume;
 mod tenants;
