@@ -1,5 +1,6 @@
 //! Everything that travels beside answers: progress, logs, questions, changes; and whose it is.
 
+mod broken;
 mod carried;
 mod changes;
 mod flow;
