@@ -65,7 +65,9 @@ pub(crate) enum Refusal {
     #[error("the session is unknown or has ended; start again with `initialize`")]
     UnknownSession,
     /// The event is of no stream of this session.
-    #[error("header `Last-Event-ID` names no event of this session; open a stream without it")]
+    #[error(
+        "header `Last-Event-ID` names no event that this session knows; open a stream without it"
+    )]
     UnknownEvent,
     /// Nothing follows the event.
     #[error("the stream that header `Last-Event-ID` names has ended; nothing follows")]

@@ -103,26 +103,30 @@ impl Streams {
         }
     }
 
-    fn open(&mut self, session: &Arc<Session>, messages: Messages) -> (u64, Arc<Track>) {
+    /// Opens a stream and has `messages` driven into it; `None`, and nothing is done with them, when no call begins any more.
+    fn open(
+        &mut self,
+        session: &Arc<Session>,
+        messages: &mut Option<Messages>,
+    ) -> Option<(u64, Reader)> {
+        let messages = messages.take_if(|_| !self.ended)?;
         // If none has ended, the oldest goes on, but cannot be picked up again.
         if self.calls.len() >= STREAMS_MAX && !self.forget_ended() {
             self.calls.pop_front();
         }
         self.opened += 1;
         let track = Track::new(self.budget.clone());
-        if self.ended {
-            track.end();
-            return (self.opened, track);
-        }
+        // Its reader is there before the first message: what a client waits for is not dropped.
+        let reader = track.read(None, true);
         self.reap();
         let drivers = self.drivers.get_or_insert_default();
         let driving = drive(Arc::downgrade(session), track.clone(), messages);
         self.calls.push_back(Call {
             number: self.opened,
-            track: track.clone(),
+            track,
             driver: drivers.spawn(driving),
         });
-        (self.opened, track)
+        Some((self.opened, reader))
     }
 
     /// Forgets the oldest stream that ended; says whether there was one.
@@ -143,14 +147,11 @@ impl Streams {
         Some(call.track.clone())
     }
 
-    /// Ends all; no call goes on.
-    fn end(&mut self) {
+    /// Begins nothing any more; gives what has to end.
+    fn end(&mut self) -> VecDeque<Call> {
         self.ended = true;
         self.end_own();
-        for call in self.calls.drain(..) {
-            call.driver.abort();
-            call.track.end();
-        }
+        std::mem::take(&mut self.calls)
     }
 }
 
@@ -162,8 +163,14 @@ impl Session {
         request: Option<Id>,
         messages: Messages,
     ) -> Numbered {
-        let (number, track) = self.state().streams.open(self, messages);
-        self.numbered(handles, number, request, track.read(None, true))
+        let mut messages = Some(messages);
+        let opened = self.state().streams.open(self, &mut messages);
+        let (number, reader) = opened.unwrap_or_else(|| {
+            let track = Track::new(Arc::default());
+            track.end();
+            (OWN, track.read(None, true))
+        });
+        self.numbered(handles, number, request, reader)
     }
 
     /// Opens the session's own stream; an older reader gets nothing any more.
@@ -230,7 +237,7 @@ impl Session {
 
     /// An error in place of the answer: clients wait for an answer, and most of them for ever when they get a status instead.
     fn lost(&self, handles: &Handles, name: &StreamName) -> Result<Resumed, Refusal> {
-        let request = name.request.as_ref().ok_or(Refusal::StreamOver)?;
+        let request = name.request.as_ref().ok_or(Refusal::UnknownEvent)?;
         let error = Refusal::AnswerLost.message(protocol::mcp::Era::Legacy, Some(request));
         let mut ids = EventIds::new(name.sealed(handles, self));
         Ok(Resumed::Lost(error, ids.at(AFTER_ALL).to_owned()))
@@ -254,7 +261,12 @@ impl Session {
 
     /// Ends all streams, and the calls that are answered on them, here and at the servers.
     pub(crate) async fn end_calls(&self) {
-        self.state().streams.end();
+        // Outside the lock, which calls take when they end.
+        let calls = self.state().streams.end();
+        for call in calls {
+            call.driver.abort();
+            call.track.end();
+        }
         self.cancel_all().await;
     }
 

@@ -387,6 +387,24 @@ async fn an_answer_that_is_not_kept_is_told_as_an_error_to_the_request() {
 }
 
 #[tokio::test]
+async fn a_long_answer_reaches_a_client_that_stays() {
+    let long = format!(r#"{{"content":[],"x":"{}"}}"#, "x".repeat(3 * 1024 * 1024));
+    let server = server(legacy(), move |seen| {
+        Script::sse()
+            .event(log("1"))
+            .event(seen.result(&long))
+            .end()
+    })
+    .await;
+    let rig = Rig::before(&server).await;
+    let session = rig.session().await;
+    for id in ["1", "2", "3"] {
+        let events = rest(&mut session.call(id, "echo").await).await;
+        assert_eq!(said(&events), ["\"1\"", &format!("answer {id}")]);
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_ended_long_ago_is_not_kept() {
     let (server, push) = pushed().await;
     let rig = Rig::before(&server).await;
