@@ -13,11 +13,11 @@ use protocol::json_rpc::{Message, Shape};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// Messages kept of one stream; beyond, the oldest notifications are dropped first.
+/// Messages kept of one stream; beyond, the oldest notifications are dropped.
 const MESSAGES_MAX: usize = 256;
-/// Bytes kept of one stream; beyond, the oldest notifications are dropped first.
+/// Bytes kept of one stream; beyond, the oldest notifications are dropped.
 const STREAM_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes kept of all streams of one session; beyond, the streams that ended first are forgotten.
+/// Bytes kept of all streams of one session; beyond, the streams that ended first are forgotten, then questions and answers are dropped.
 const SESSION_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes kept of all streams of all sessions; beyond, nothing is kept that was sent.
 const PROCESS_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -346,11 +346,11 @@ impl Kept {
                 Some(_) => self.index(self.next),
                 None => self.messages.len(),
             };
-            if free == 0 {
-                return;
+            match self.messages.range(..free).position(is_notification) {
+                Some(at) => self.remove(at, false, budget),
+                None if free > 0 && budget.is_over() => self.remove(0, true, budget),
+                None => return,
             }
-            let notification = self.messages.range(..free).position(is_notification);
-            self.remove(notification.unwrap_or(0), notification.is_none(), budget);
         }
     }
 

@@ -368,7 +368,7 @@ async fn an_answer_that_is_not_kept_is_told_as_an_error_to_the_request() {
     let (_, id) = event(&mut reply).await;
     drop(reply);
     let call = call_at(&server).await;
-    let long = format!(r#"{{"content":[],"x":"{}"}}"#, "x".repeat(1024 * 1024));
+    let long = format!(r#"{{"content":[],"x":"{}"}}"#, "x".repeat(4 * 1024 * 1024));
     push.event(call.result(&long)).unwrap();
     drop(push);
     over(&session, "\"mine\"").await;
