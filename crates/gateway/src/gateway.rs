@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use resources::{Finding, ResourceSet};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::exchange::Parking;
 use crate::handles::Handles;
@@ -135,6 +135,7 @@ impl Gateway {
     pub(crate) async fn end(&self, session: &Arc<Session>) {
         self.sessions.close(session);
         let legs = session.take_legs();
+        session.end_calls().await;
         join_all(legs.iter().map(|leg| leg.end())).await;
     }
 
@@ -206,6 +207,10 @@ async fn sweep(gateway: Weak<Gateway>) {
         gateway.parking.sweep();
         for kept in gateway.table.load().servers.values() {
             kept.server.leases.sweep();
+        }
+        let now = Instant::now();
+        for session in gateway.sessions.all() {
+            session.forget_old_streams(now);
         }
     }
 }

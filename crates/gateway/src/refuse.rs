@@ -64,6 +64,19 @@ pub(crate) enum Refusal {
     /// The session is unknown, ended, or another caller's.
     #[error("the session is unknown or has ended; start again with `initialize`")]
     UnknownSession,
+    /// The event is of no stream of this session.
+    #[error(
+        "header `Last-Event-ID` names no event that this session knows; open a stream without it"
+    )]
+    UnknownEvent,
+    /// Nothing follows the event.
+    #[error("the stream that header `Last-Event-ID` names has ended; nothing follows")]
+    StreamOver,
+    /// What followed the event is not kept.
+    #[error(
+        "the rest of this stream is not kept any more; the call may have been carried out, its answer is lost"
+    )]
+    AnswerLost,
     /// No more sessions.
     #[error("{0} sessions are open already; try again later")]
     TooManySessions(usize),
@@ -128,7 +141,8 @@ impl Refusal {
             Self::NoSuchEndpoint | Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Origin | Self::Denied => StatusCode::FORBIDDEN,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
-            Self::HttpMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
+            // "The server MUST either return an event stream, or else HTTP 405" (MCP 2025-11-25, basic/transports).
+            Self::HttpMethod(_) | Self::StreamOver => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Accept => StatusCode::NOT_ACCEPTABLE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -141,6 +155,7 @@ impl Refusal {
             | Self::HeaderMismatch { .. }
             | Self::Version(_)
             | Self::NoSession
+            | Self::UnknownEvent
             | Self::Extension(_) => StatusCode::BAD_REQUEST,
             // MCP 2026-07-28, streamable-http, "Protocol Version Header": 404 with a JSON-RPC body.
             Self::Method(_) if era == Era::Modern => StatusCode::NOT_FOUND,
@@ -154,6 +169,7 @@ impl Refusal {
             | Self::Unanswered(_)
             | Self::Lost
             | Self::Busy(_)
+            | Self::AnswerLost
             | Self::Upstream(_) => StatusCode::OK,
         }
     }
@@ -170,6 +186,7 @@ impl Refusal {
             Self::Resource(_) => code::INVALID_PARAMS,
             Self::Extension(_) if era == Era::Modern => code::MISSING_CAPABILITY,
             Self::Required(_)
+            | Self::AnswerLost
             | Self::Unanswered(_)
             | Self::Lost
             | Self::Busy(_)
@@ -188,6 +205,8 @@ impl Refusal {
             | Self::Incomplete(_)
             | Self::NoSession
             | Self::UnknownSession
+            | Self::UnknownEvent
+            | Self::StreamOver
             | Self::TooManySessions(_)
             | Self::Unauthenticated
             | Self::Credential

@@ -117,7 +117,16 @@ pub(crate) struct Server {
     /// Resources followed on the server's own legacy session.
     subscriptions: Subscriptions,
     /// What a shared legacy session hears of resources, for the clients that subscribed.
-    pub(crate) updates: broadcast::Sender<Bytes>,
+    pub(crate) updates: broadcast::Sender<Overheard>,
+}
+
+/// What those who share a legacy session hear of it.
+#[derive(Debug, Clone)]
+pub(crate) enum Overheard {
+    /// The server said this.
+    Message(Bytes),
+    /// Its stream was broken for a while.
+    Gap,
 }
 
 /// How often a look at the server was asked for, and which of those was answered last.

@@ -5,17 +5,17 @@ mod following;
 mod inflight;
 mod leg;
 mod questions;
+mod replay;
 mod sessions;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use protocol::json::{members, set_member};
 use protocol::mcp::{Era, Version, bridge};
 use resources::{Isolation, ServerId};
-use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::task::JoinSet;
 
 use crate::binding::{is_part, shown_beside};
@@ -28,18 +28,16 @@ use crate::server::Server;
 use crate::table::Epochs;
 use following::Following;
 use inflight::Inflight;
+use replay::Streams;
 
 pub(crate) use inflight::Ticket;
 pub(crate) use leg::Leg;
 pub(crate) use questions::{Questions, RoundAnswers};
+pub(crate) use replay::{Event, EventIds, Numbered, Reader, Resumed};
 pub(crate) use sessions::{SessionId, Sessions};
 
 /// Resources one session may subscribe to.
 const SUBSCRIPTIONS_MAX: usize = 1000;
-/// Messages kept for a client that has no stream open.
-const BACKLOG_MAX: usize = 64;
-/// Messages waiting in a session's stream.
-pub(crate) const OUTBOX_MAX: usize = 256;
 
 /// One legacy session.
 #[derive(Debug)]
@@ -77,8 +75,7 @@ struct State {
     openings: JoinSet<()>,
     inflight: Inflight,
     questions: Questions,
-    outbox: Option<mpsc::Sender<Bytes>>,
-    backlog: VecDeque<Bytes>,
+    streams: Streams,
     log_level: Option<Box<str>>,
     subscriptions: Vec<Subscription>,
     /// Modern servers that tell of resources.
@@ -247,8 +244,13 @@ impl Session {
     fn close(&self) {
         let mut state = self.state();
         state.ended = true;
-        state.outbox = None;
+        state.streams.end_own();
         state.following.clear();
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state().ended
     }
 
     /// Takes out all conversations, for the end.
@@ -352,6 +354,13 @@ impl Session {
             .filter(|known| known.server == *server)
             .map(|known| (known.shown.to_string(), known.own.to_string()))
             .collect()
+    }
+
+    /// The servers whose resources the client subscribed to.
+    fn subscribed_servers(&self) -> HashSet<ServerId> {
+        let state = self.state();
+        let known = state.subscriptions.iter();
+        known.map(|known| known.server.clone()).collect()
     }
 
     /// The resources of one server that the client subscribed to, as it calls them.

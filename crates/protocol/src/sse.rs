@@ -168,6 +168,16 @@ pub fn write_message(out: &mut Vec<u8>, id: Option<&str>, data: &[u8]) {
     write_data(out, data);
 }
 
+/// Appends the event that opens a stream which can be picked up again: no message, but an id and how long to wait before coming back (MCP 2025-11-25, basic/transports).
+pub fn write_primer(out: &mut Vec<u8>, id: &str, retry_ms: u64) {
+    out.extend_from_slice(format!("id: {id}\nretry: {retry_ms}\ndata: \n\n").as_bytes());
+}
+
+/// Appends how long to wait before coming back, alone.
+pub fn write_retry(out: &mut Vec<u8>, retry_ms: u64) {
+    out.extend_from_slice(format!("retry: {retry_ms}\n\n").as_bytes());
+}
+
 /// Appends one named event to `out`.
 pub fn write_event(out: &mut Vec<u8>, name: &str, data: &[u8]) {
     out.extend_from_slice(b"event: ");

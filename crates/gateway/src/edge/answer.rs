@@ -1,5 +1,6 @@
 //! Replies and refusals as HTTP answers, and what a client accepts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{
@@ -15,8 +16,10 @@ use transport::body::Body;
 use transport::inbound::{Incoming, ReadError, read_body};
 
 use super::events;
+use crate::gateway::Gateway;
 use crate::refuse::Refusal;
 use crate::reply::{Messages, Reply};
+use crate::session::Session;
 
 /// The longest request body, in bytes.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -112,7 +115,29 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-pub(super) fn framed(reply: Reply, accepts: Accepts) -> Response<Body> {
+/// The session in which a request is answered, and the request.
+pub(super) struct Asked<'g> {
+    pub(super) gateway: &'g Gateway,
+    pub(super) session: Arc<Session>,
+    pub(super) request: Option<Id>,
+}
+
+impl Asked<'_> {
+    /// Messages on a stream that goes on when the client hangs up, and can be picked up again.
+    pub(super) fn answered(self, messages: Messages) -> Response<Body> {
+        let stream = self
+            .session
+            .keep(self.gateway.handles(), self.request, messages);
+        event_stream(events::resumable(stream, self.session.version))
+    }
+}
+
+/// `asked` where an event stream can be picked up again.
+pub(super) fn framed(reply: Reply, accepts: Accepts, asked: Option<Asked<'_>>) -> Response<Body> {
+    let streamed = |messages| match asked {
+        Some(asked) => asked.answered(messages),
+        None => event_stream(events::body(messages)),
+    };
     match reply {
         Reply::Accepted => respond(StatusCode::ACCEPTED, Body::empty()),
         Reply::Opened(session, bytes) => {
@@ -121,10 +146,10 @@ pub(super) fn framed(reply: Reply, accepts: Accepts) -> Response<Body> {
             response.headers_mut().insert(SESSION, id);
             response
         }
-        Reply::Stream(messages) if accepts.events => event_stream(messages),
+        Reply::Stream(messages) if accepts.events => streamed(messages),
         // A client that takes no event stream gets the answer alone.
         Reply::Stream(messages) => json(StatusCode::OK, Body::stream(stream::once(last(messages)))),
-        reply if !accepts.json => event_stream(reply.messages()),
+        reply if !accepts.json => streamed(reply.messages()),
         Reply::Message(status, bytes) => json(status, Body::full(bytes)),
         Reply::Parts(parts) => json(StatusCode::OK, Body::stream(stream::iter(parts.map(Ok)))),
         Reply::Large(pieces, _) => json(StatusCode::OK, Body::Stream(pieces)),
@@ -139,8 +164,8 @@ async fn last(mut messages: Messages) -> Result<Bytes, transport::body::BodyErro
     Ok(last)
 }
 
-pub(super) fn event_stream(messages: Messages) -> Response<Body> {
-    let mut response = respond(StatusCode::OK, events::body(messages));
+pub(super) fn event_stream(body: Body) -> Response<Body> {
+    let mut response = respond(StatusCode::OK, body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENTS);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -168,12 +193,12 @@ pub(super) fn refused(Refused { refusal, era, id }: &Refused) -> Response<Body> 
         return respond(status, Body::empty());
     }
     let mut response = json(status, Body::full(refusal.message(*era, id.as_ref())));
-    if let Refusal::HttpMethod(allowed) = **refusal {
-        let allowed = if allowed == "POST" {
-            "POST"
-        } else {
-            "POST, GET, DELETE"
-        };
+    let allowed = match **refusal {
+        Refusal::HttpMethod("POST") => Some("POST"),
+        Refusal::HttpMethod(_) | Refusal::StreamOver => Some("POST, GET, DELETE"),
+        _ => None,
+    };
+    if let Some(allowed) = allowed {
         response
             .headers_mut()
             .insert(ALLOW, HeaderValue::from_static(allowed));

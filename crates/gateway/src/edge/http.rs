@@ -16,7 +16,8 @@ use transport::body::Body;
 use transport::inbound::{Incoming, Peer};
 
 use super::answer::{
-    Refused, SESSION, accepts, check_content_type, event_stream, framed, read, refused, respond,
+    Asked, Refused, SESSION, accepts, check_content_type, event_stream, framed, read, refused,
+    respond,
 };
 use super::{Doors, events, legacy_sse};
 use crate::call::call;
@@ -25,7 +26,7 @@ use crate::legacy;
 use crate::refuse::Refusal;
 use crate::reply::{Messages, Reply};
 use crate::request::{self, Inbound, Parts, Standing};
-use crate::session::Session;
+use crate::session::{Resumed, Session};
 use crate::table::Toolset;
 
 /// Where the load balancer asks; says only ready or not.
@@ -170,11 +171,21 @@ async fn post(
         return Err(Refused::new(Refusal::Accept, era, id));
     }
     let outcome = match era {
-        Era::Modern => modern(doors, toolset, caller, &parts.headers, message).await,
+        Era::Modern => {
+            let reply = modern(doors, toolset, caller, &parts.headers, message).await;
+            reply.map(|reply| (reply, None))
+        }
         Era::Legacy => legacy(doors, toolset, caller, &parts.headers, message).await,
     };
     match outcome {
-        Ok(reply) => Ok(framed(reply, accepts)),
+        Ok((reply, session)) => {
+            let asked = session.map(|session| Asked {
+                gateway: &doors.gateway,
+                session,
+                request: id,
+            });
+            Ok(framed(reply, accepts, asked))
+        }
         Err(refusal) => Err(Refused::new(refusal, era, id)),
     }
 }
@@ -215,7 +226,7 @@ async fn legacy(
     caller: Caller,
     headers: &HeaderMap,
     message: Message,
-) -> Result<Reply, Refusal> {
+) -> Result<(Reply, Option<Arc<Session>>), Refusal> {
     let opens = &*message.method == protocol::mcp::Method::Initialize.as_str();
     if !opens {
         check_legacy_version(headers)?;
@@ -229,7 +240,7 @@ async fn legacy(
         (&standing, matches!(message.shape, Shape::Request(_)))
     {
         legacy::take(session, &message).await?;
-        return Ok(Reply::Accepted);
+        return Ok((Reply::Accepted, None));
     }
     let inbound = Inbound {
         toolset,
@@ -239,7 +250,14 @@ async fn legacy(
         standing,
         mirrored: None,
     };
-    call(&doors.gateway, inbound).await
+    let session = inbound.session().cloned();
+    match (call(&doors.gateway, inbound).await, &session) {
+        // It was not this request that the client cancelled.
+        (Err(Refusal::Cancelled), Some(session)) if session.has_ended() => {
+            Err(Refusal::UnknownSession)
+        }
+        (reply, _) => Ok((reply?, session)),
+    }
 }
 
 /// MCP 2025-06-18 and later: an invalid or unknown version header is a 400.
@@ -305,7 +323,12 @@ async fn batched(
     if replies.is_empty() {
         return Ok(respond(StatusCode::ACCEPTED, Body::empty()));
     }
-    Ok(event_stream(Box::pin(stream::select_all(replies))))
+    let asked = Asked {
+        gateway: &doors.gateway,
+        session,
+        request: None,
+    };
+    Ok(asked.answered(Box::pin(stream::select_all(replies))))
 }
 
 async fn one_of_batch(
@@ -347,9 +370,37 @@ fn get(
         return Ok(legacy_sse::open(doors, toolset, caller));
     }
     let session = session(doors, toolset, &caller, request.headers()).map_err(early)?;
-    let changes = toolset.changes.subscribe(Era::Legacy);
-    let messages = events::session_messages(&session, changes, doors.gateway.closing());
-    Ok(event_stream(Box::pin(messages)))
+    listened(doors, toolset, &session, request.headers()).map_err(early)
+}
+
+/// The session's own stream, or the rest of the one that the client names by its last event.
+fn listened(
+    doors: &Arc<Doors>,
+    toolset: &Toolset,
+    session: &Session,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Refusal> {
+    let handles = doors.gateway.handles();
+    let last = request::once(headers, headers::LAST_EVENT_ID)?.filter(|last| !last.is_empty());
+    let resumed = match last {
+        Some(last) => session.resume(handles, last.as_bytes())?,
+        None => Resumed::Own {
+            stream: session.open_numbered(handles),
+            missed: false,
+        },
+    };
+    let body = match resumed {
+        Resumed::Call(stream) => events::resumable(stream, session.version),
+        Resumed::Own { stream, missed } => {
+            if missed {
+                events::forget_heard(session, toolset);
+            }
+            let changes = toolset.changes.subscribe(Era::Legacy);
+            events::session_events(stream, session, changes, doors.gateway.closing())
+        }
+        Resumed::Lost(error, id) => events::only(&error, &id),
+    };
+    Ok(event_stream(body))
 }
 
 fn delete(

@@ -102,9 +102,9 @@ pub(super) fn open(doors: &Arc<Doors>, toolset: &Toolset, caller: Caller) -> Res
     let first = stream::once(std::future::ready(Ok::<_, BodyError>(Bytes::from(
         endpoint,
     ))));
-    let mut response = event_stream(Box::pin(stream::empty()));
-    *response.body_mut() = Body::stream(first.chain(events::encoded(Box::pin(messages))));
-    response
+    event_stream(Body::stream(
+        first.chain(events::encoded(Box::pin(messages))),
+    ))
 }
 
 /// Ends the session behind a stream when the client has left.

@@ -16,6 +16,8 @@ use crate::upstream::{Answer, Frames};
 pub(super) struct Changes {
     frames: Option<Frames>,
     opened_at: Option<Instant>,
+    /// Whether there was one before: then something may have been missed.
+    pub(super) was_open: bool,
     /// When a stream that broke is opened again.
     pub(super) reopen_at: Option<Instant>,
     backoff: Backoff,
@@ -38,6 +40,7 @@ impl Changes {
     }
 
     pub(super) fn opened(&mut self, frames: Option<Frames>) {
+        self.was_open |= frames.is_some();
         self.frames = frames;
         self.opened_at = Some(Instant::now());
         self.reopen_at = None;

@@ -10,7 +10,7 @@ use protocol::json::quote;
 use protocol::mcp::Era;
 use tokio::sync::{broadcast, watch};
 
-use super::{Server, Status};
+use super::{Overheard, Server, Status};
 use crate::conversation::Conversation;
 use crate::failure::UpstreamFailure;
 
@@ -28,7 +28,7 @@ pub(crate) struct Subscribed {
     server: Arc<Server>,
     uris: Vec<String>,
     line: Arc<Conversation>,
-    updates: broadcast::Receiver<Bytes>,
+    updates: broadcast::Receiver<Overheard>,
     statuses: watch::Receiver<Status>,
 }
 
@@ -114,8 +114,10 @@ impl Subscribed {
         loop {
             tokio::select! {
                 update = self.updates.recv() => match update {
-                    Ok(message) => return Heard::Message(message),
-                    Err(broadcast::error::RecvError::Lagged(_)) => return Heard::Missed,
+                    Ok(Overheard::Message(message)) => return Heard::Message(message),
+                    Ok(Overheard::Gap) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                        return Heard::Missed;
+                    }
                     Err(broadcast::error::RecvError::Closed) => return Heard::Ended,
                 },
                 changed = self.statuses.changed() => match changed {

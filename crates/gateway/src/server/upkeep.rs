@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::changes::{Changes, concerns_lists};
 use super::pace::{Backoff, Pace, jittered};
-use super::{Done, Server, Status, UNCORRELATED_MAX};
+use super::{Done, Overheard, Server, Status, UNCORRELATED_MAX};
 use crate::conversation::{Conversation, Way};
 use crate::failure::UpstreamFailure;
 use crate::inventory::Inventory;
@@ -138,7 +138,11 @@ impl Server {
             if changes.may_open() {
                 // A server that is slow to open the stream is not held to be slow to start.
                 let opening = timeout(STREAM_WAIT, Changes::open(conversation, &opening));
-                changes.opened(ear.during(opening).await.ok().flatten());
+                let opened = ear.during(opening).await.ok().flatten();
+                if opened.is_some() && changes.was_open {
+                    drop(self.updates.send(Overheard::Gap));
+                }
+                changes.opened(opened);
             }
             let look = *wanted.borrow_and_update();
             ear.changed = false;
@@ -279,7 +283,7 @@ impl Ear<'_> {
             self.changed = true;
         } else {
             // Only sessions that share this conversation listen; none is no failure.
-            drop(self.server.updates.send(message));
+            drop(self.server.updates.send(Overheard::Message(message)));
         }
         self.changed |= self.conversation.take_missed();
     }

@@ -1,40 +1,37 @@
 //! What reaches a session's client outside its own requests.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::json::{Splice, members, quote, span_of, string};
 use protocol::json_rpc::{self, Id, Message, Shape, code};
 use resources::ServerId;
-use tokio::sync::mpsc;
 
 use super::questions::{Answered, RoundAnswers};
-use super::{BACKLOG_MAX, Leg, OUTBOX_MAX, Session};
+use super::{Leg, Reader, Session};
 
 impl Session {
-    /// Opens the session's own stream; an older one gets nothing any more.
-    pub(crate) fn open_stream(&self) -> mpsc::Receiver<Bytes> {
-        let (sender, receiver) = mpsc::channel(OUTBOX_MAX);
-        {
-            let mut state = self.state();
-            for message in state.backlog.drain(..) {
-                // A fresh channel has room for the whole backlog.
-                drop(sender.try_send(message));
-            }
-            state.outbox = Some(sender);
-        }
+    /// Opens the session's own stream, after some position or where the last reader ended; an older reader gets nothing any more.
+    ///
+    /// What was read is kept if it can be asked for again.
+    pub(crate) fn open_stream(&self, after: Option<u64>, replays: bool) -> Reader {
+        let reader = self.state().streams.read_own(after, replays);
         for leg in self.legs() {
             leg.listen();
         }
-        receiver
+        reader
     }
 
-    /// Whether a stream is open.
+    /// Whether its stream is read.
     pub(crate) fn has_stream(&self) -> bool {
-        self.state()
-            .outbox
-            .as_ref()
-            .is_some_and(|outbox| !outbox.is_closed())
+        self.state().streams.is_own_read()
+    }
+
+    /// Whether its stream is read or a call goes on.
+    pub(crate) fn is_in_use(&self) -> bool {
+        let state = self.state();
+        state.streams.is_own_read() || state.streams.has_calls()
     }
 
     /// Sends a message on the session's own stream, or keeps it until there is one.
@@ -42,24 +39,11 @@ impl Session {
     /// Says whether it will reach the client if that comes for it.
     pub(crate) fn deliver(&self, message: Bytes) -> bool {
         let mut state = self.state();
-        let message = match state
-            .outbox
-            .as_ref()
-            .map(|outbox| outbox.try_send(message.clone()))
-        {
-            Some(Ok(())) => return true,
-            Some(Err(mpsc::error::TrySendError::Full(_))) => {
-                tracing::warn!("a session's stream is full; a message is dropped");
-                return false;
-            }
-            Some(Err(mpsc::error::TrySendError::Closed(message))) => message,
-            None => message,
-        };
-        if state.backlog.len() >= BACKLOG_MAX {
-            state.backlog.pop_front();
+        let taken = state.streams.offer_own(message);
+        if !taken && !state.ended {
+            tracing::warn!("a session's stream is full; a message is dropped");
         }
-        state.backlog.push_back(message);
-        true
+        taken
     }
 
     /// Opens a question of a server: as the client gets it, or answered for it when that cannot be.
@@ -196,6 +180,14 @@ impl Session {
         let mut splice = Splice::new();
         splice.replace(span_of(&message.bytes, uri.value), quote(&shown));
         Some(splice.apply(&message.bytes).into())
+    }
+
+    /// Says of every resource the client subscribed to that it may have changed.
+    pub(super) fn missed_all(&self) {
+        let servers: HashSet<ServerId> = self.subscribed_servers();
+        for server in servers {
+            self.missed(&server);
+        }
     }
 
     /// Says of every resource of a server that it may have changed: its stream was broken for a while.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use futures_util::future::join_all;
 use protocol::json_rpc::Id;
 use tokio::sync::oneshot;
 
@@ -98,6 +99,24 @@ impl Session {
         {
             leg.conversation().cancel(number).await;
         }
+    }
+}
+
+impl Session {
+    /// The client is gone: no server needs to go on for it.
+    pub(super) async fn cancel_all(&self) {
+        let calls = std::mem::take(&mut self.state().inflight.0);
+        let sent = calls.into_values().filter_map(|call| {
+            if let Some(signal) = call.signal {
+                let _already_over = signal.send(());
+            }
+            let (leg, number) = call.sent?;
+            Some((leg.upgrade()?, number))
+        });
+        let telling = sent.map(|(leg, number)| async move {
+            leg.conversation().cancel(number).await;
+        });
+        join_all(telling).await;
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Session, Shared, is_exclusive};
 use crate::conversation::Conversation;
 use crate::failure::UpstreamFailure;
-use crate::server::{Server, Status, unused};
+use crate::server::{Overheard, Server, Status, unused};
 use crate::upstream::{Audience, Frames};
 
 /// The first wait before a stream that broke is opened again; each further one doubles it.
@@ -231,7 +231,7 @@ impl Ear {
     /// When that session is opened anew, nobody there knows what this client subscribed to: it is said again.
     async fn overhear(
         self,
-        mut updates: broadcast::Receiver<Bytes>,
+        mut updates: broadcast::Receiver<Overheard>,
         mut statuses: watch::Receiver<Status>,
     ) {
         loop {
@@ -244,8 +244,8 @@ impl Ear {
                 },
             };
             match update {
-                Ok(message) => self.take_update(message),
-                Err(broadcast::error::RecvError::Lagged(_)) => self.missed(),
+                Ok(Overheard::Message(message)) => self.take_update(message),
+                Ok(Overheard::Gap) | Err(broadcast::error::RecvError::Lagged(_)) => self.missed(),
                 Err(broadcast::error::RecvError::Closed) => return,
             }
         }

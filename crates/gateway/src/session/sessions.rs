@@ -25,7 +25,7 @@ const SHARDS: usize = 16;
 
 /// 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SessionId([u8; 16]);
+pub(crate) struct SessionId(pub(crate) [u8; 16]);
 
 impl SessionId {
     fn fresh() -> Self {
@@ -181,8 +181,8 @@ impl Sessions {
 
 fn is_over(session: &Session, now: u64) -> bool {
     let idle = now.saturating_sub(session.used.load(Ordering::Relaxed));
-    // An open stream is use.
-    (idle > IDLE_MAX.as_secs() && !session.has_stream())
+    // An open stream is use, and so is a call whose client is away.
+    (idle > IDLE_MAX.as_secs() && !session.is_in_use())
         || (now.saturating_sub(session.opened) > AGE_MAX.as_secs()
             && !session.on_line.load(Ordering::Relaxed))
 }

@@ -13,8 +13,10 @@ use super::duplex::CallFrames;
 use super::http::{Head, HttpLink};
 use crate::failure::UpstreamFailure;
 
-/// How often one broken stream is picked up again.
+/// How often in a row a broken stream is picked up again without anything new on it.
 const RESUMES_MAX: u32 = 20;
+/// The shortest wait before picking a stream up, whatever the server asks for.
+const RESUME_WAIT_MIN: Duration = Duration::from_millis(200);
 /// How long to wait before picking a stream up when the server names no time.
 const RESUME_WAIT_DEFAULT: Duration = Duration::from_secs(1);
 /// The longest wait a server may ask for.
@@ -204,8 +206,10 @@ impl EventFrames {
             if event.is_message() {
                 self.ready.push_back(event.data.into());
             }
-            if event.id.as_ref().is_some_and(|id| !id.is_empty()) {
+            if event.id.as_ref().is_some_and(|id| !id.is_empty()) && event.id != self.last_event {
                 self.last_event = event.id;
+                // A server may close its stream as often as it likes, for clients that poll (MCP 2025-11-25, basic/transports).
+                self.resumes = 0;
             }
         }
         Ok(())
@@ -218,7 +222,12 @@ impl EventFrames {
         };
         while self.resumes < RESUMES_MAX {
             self.resumes += 1;
-            tokio::time::sleep(self.retry.unwrap_or(RESUME_WAIT_DEFAULT)).await;
+            tokio::time::sleep(
+                self.retry
+                    .unwrap_or(RESUME_WAIT_DEFAULT)
+                    .max(RESUME_WAIT_MIN),
+            )
+            .await;
             match self.link.open_events(&self.head, Some(&last_event)).await {
                 Ok(body) => {
                     self.body = Some(body);

@@ -223,6 +223,15 @@ impl Session {
         reply
     }
 
+    /// What came after an event of one of its streams.
+    pub(crate) async fn after(&self, event: &str) -> Reply {
+        let request = http::get(&self.url)
+            .unwrap()
+            .header("Accept", "text/event-stream")
+            .header("Last-Event-ID", event);
+        self.dressed(request).send().await.unwrap()
+    }
+
     /// Ends it; gives the status.
     pub(crate) async fn end(&self) -> u16 {
         self.dressed(http::delete(&self.url).unwrap())

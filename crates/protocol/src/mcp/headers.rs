@@ -10,6 +10,8 @@ use serde_json::Value;
 pub const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 /// `Mcp-Session-Id` (legacy).
 pub const SESSION_ID: &str = "mcp-session-id";
+/// `Last-Event-ID` (legacy).
+pub const LAST_EVENT_ID: &str = "last-event-id";
 /// `Mcp-Method`.
 pub const METHOD: &str = "mcp-method";
 /// `Mcp-Name`.

@@ -115,11 +115,25 @@ impl Reply {
         bail!("the stream ended without an answer")
     }
 
-    /// The next event; `None` at the proper end of the stream. Comments and keep-alives are skipped.
+    /// The next event with data; `None` at the proper end of the stream. Comments, keep-alives and events that only
+    /// prime a stream are skipped.
     ///
     /// # Errors
     /// When the stream is cut off or nothing comes in time.
     pub async fn event(&mut self) -> anyhow::Result<Option<Event>> {
+        loop {
+            match self.any_event().await? {
+                Some(event) if event.data.is_empty() => {}
+                event => return Ok(event),
+            }
+        }
+    }
+
+    /// The next event, with or without data; `None` at the proper end of the stream.
+    ///
+    /// # Errors
+    /// As [`event`](Self::event).
+    pub async fn any_event(&mut self) -> anyhow::Result<Option<Event>> {
         within("the next event", async {
             loop {
                 let end = self
