@@ -87,7 +87,7 @@ pub(crate) async fn open(server: &Arc<Server>, era: Era, wanted: &Wanted) -> Opt
                 let uris = wanted.uris.iter().map(|(_, own)| own.as_str());
                 let subscribed = server.subscribe(uris).await.ok()?;
                 let honored = Filter {
-                    uris: subscribed.uris().to_vec(),
+                    uris: subscribed.uris(),
                     ..Filter::default()
                 };
                 (Source::Line(subscribed), wanted.only(&honored))

@@ -17,7 +17,7 @@ use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::request::{Inbound, Standing, text_at};
 use crate::select::{self, Selected};
-use crate::session::{Client, Session};
+use crate::session::{Client, Leg, Session};
 
 /// The longest capabilities or client info that a session keeps, in bytes.
 const CLIENT_BYTES_MAX: usize = 4 * 1024;
@@ -131,15 +131,14 @@ pub(crate) async fn subscribe(inbound: &Inbound, method: Method) -> Result<Reply
         return follow(inbound, session, method, &selected, &shown, &own).await;
     }
     let mut leg = session.leg(&selected.server).await?;
+    if !leg.exclusive {
+        return share(inbound, &leg, method, &shown, &own).await;
+    }
     if method == Method::Subscribe {
-        session.subscribe(&shown, &selected.server.id, &own)?;
+        session.subscribe(&shown, &selected.server.id, &own, None)?;
         leg.listen();
     } else {
         session.unsubscribe(&shown);
-        if !leg.exclusive {
-            // Others may share the subscription.
-            return Ok(Reply::message(answer(inbound, "{}")?));
-        }
     }
     let params = format!("{{\"uri\":{}}}", quote(&own));
     let mut asked = leg.conversation().ask(method.as_str(), &params).await;
@@ -150,8 +149,42 @@ pub(crate) async fn subscribe(inbound: &Inbound, method: Method) -> Result<Reply
     if asked.is_err() {
         session.unsubscribe(&shown);
     }
+    subscribed(inbound, asked.map(drop))
+}
+
+/// The same on a session that others share: the server is asked once for all of them.
+async fn share(
+    inbound: &Inbound,
+    leg: &Arc<Leg>,
+    method: Method,
+    shown: &str,
+    own: &str,
+) -> Result<Reply, Refusal> {
+    let session = session(inbound)?;
+    if method == Method::Unsubscribe {
+        session.unsubscribe(shown);
+        return Ok(Reply::message(answer(inbound, "{}")?));
+    }
+    leg.listen();
+    let server = leg.server();
+    let mut held = server.hold(own).await;
+    if let Err(UpstreamFailure::SessionLost { .. }) = held {
+        let leg = session.renewed(server, leg).await?;
+        leg.listen();
+        held = server.hold(own).await;
+    }
+    match held {
+        Ok(held) => {
+            session.subscribe(shown, &server.id, own, Some(held))?;
+            subscribed(inbound, Ok(()))
+        }
+        Err(failure) => subscribed(inbound, Err(failure)),
+    }
+}
+
+fn subscribed(inbound: &Inbound, asked: Result<(), UpstreamFailure>) -> Result<Reply, Refusal> {
     match asked {
-        Ok(_) => Ok(Reply::message(answer(inbound, "{}")?)),
+        Ok(()) => Ok(Reply::message(answer(inbound, "{}")?)),
         // The server's own refusal is the answer.
         Err(UpstreamFailure::Refused {
             code,
@@ -181,7 +214,7 @@ async fn follow(
     own: &str,
 ) -> Result<Reply, Refusal> {
     if method == Method::Subscribe {
-        session.subscribe(shown, &selected.server.id, own)?;
+        session.subscribe(shown, &selected.server.id, own, None)?;
     } else {
         session.unsubscribe(shown);
     }

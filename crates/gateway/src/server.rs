@@ -31,7 +31,8 @@ use lease::Leases;
 
 pub(crate) use health::Health;
 pub(crate) use lease::Lease;
-pub(crate) use subscriptions::{Heard, Subscribed, Subscriptions};
+use subscriptions::Subscriptions;
+pub(crate) use subscriptions::{Heard, Held, Subscribed};
 
 /// How long a call waits for a server's lists to be read again.
 const REFRESH_WAIT: Duration = Duration::from_secs(3);

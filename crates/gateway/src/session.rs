@@ -24,7 +24,7 @@ use crate::failure::UpstreamFailure;
 use crate::identify::Caller;
 use crate::inventory::ListKind;
 use crate::refuse::Refusal;
-use crate::server::Server;
+use crate::server::{Held, Server};
 use crate::table::Epochs;
 use following::Following;
 use inflight::Inflight;
@@ -59,6 +59,8 @@ pub(crate) struct Session {
     /// The lists as the client knows them: what changed since is said on its next stream.
     pub(crate) heard: Arc<Heard>,
     state: Mutex<State>,
+    /// One change of what is followed at a time.
+    following: tokio::sync::Mutex<()>,
 }
 
 /// The lists as a client knows them.
@@ -88,6 +90,8 @@ struct Subscription {
     shown: Box<str>,
     server: ServerId,
     own: Box<str>,
+    /// The share in the subscription, where a server's session is shared.
+    _held: Option<Held>,
 }
 
 /// What a client says of itself in `initialize`.
@@ -312,6 +316,7 @@ impl Session {
         shown: &str,
         server: &ServerId,
         own: &str,
+        held: Option<Held>,
     ) -> Result<(), Refusal> {
         let mut state = self.state();
         state.subscriptions.retain(|known| *known.shown != *shown);
@@ -324,6 +329,7 @@ impl Session {
             shown: shown.into(),
             server: server.clone(),
             own: own.into(),
+            _held: held,
         });
         Ok(())
     }

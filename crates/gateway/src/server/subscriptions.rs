@@ -22,11 +22,18 @@ pub(crate) struct Subscriptions {
     changing: tokio::sync::Mutex<()>,
 }
 
-/// One listener's share in a server's subscriptions; given back when dropped.
+/// One share in a server's subscription to one resource; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    server: Arc<Server>,
+    uri: String,
+}
+
+/// One listener's shares, and what it hears.
 #[derive(Debug)]
 pub(crate) struct Subscribed {
     server: Arc<Server>,
-    uris: Vec<String>,
+    held: Vec<Held>,
     line: Arc<Conversation>,
     updates: broadcast::Receiver<Overheard>,
     statuses: watch::Receiver<Status>,
@@ -51,16 +58,26 @@ impl Server {
         let mut subscribed = Subscribed {
             line: self.shared(Era::Legacy)?,
             server: self.clone(),
-            uris: Vec::new(),
+            held: Vec::new(),
             updates: self.updates.subscribe(),
             statuses: self.statuses(Era::Legacy),
         };
         for uri in uris {
-            if self.subscriptions.take(&subscribed.line, uri).await {
-                subscribed.uris.push(uri.to_owned());
+            if let Ok(held) = self.hold(uri).await {
+                subscribed.held.push(held);
             }
         }
         Ok(subscribed)
+    }
+
+    /// Takes a share in the subscription to one resource.
+    pub(crate) async fn hold(self: &Arc<Self>, uri: &str) -> Result<Held, UpstreamFailure> {
+        let line = self.shared(Era::Legacy)?;
+        self.subscriptions.take(&line, uri).await?;
+        Ok(Held {
+            server: self.clone(),
+            uri: uri.to_owned(),
+        })
     }
 }
 
@@ -69,17 +86,15 @@ impl Subscriptions {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn take(&self, line: &Conversation, uri: &str) -> bool {
+    async fn take(&self, line: &Conversation, uri: &str) -> Result<(), UpstreamFailure> {
         let _one = self.changing.lock().await;
         if let Some(count) = self.counts().get_mut(uri) {
             *count += 1;
-            return true;
+            return Ok(());
         }
-        let asked = ask(line, "resources/subscribe", uri).await;
-        if asked {
-            self.counts().insert(uri.to_owned(), 1);
-        }
-        asked
+        ask(line, "resources/subscribe", uri).await?;
+        self.counts().insert(uri.to_owned(), 1);
+        Ok(())
     }
 
     async fn give_back(&self, server: &Server, uri: &str) {
@@ -93,20 +108,21 @@ impl Subscriptions {
             left == 0 && counts.remove(uri).is_some()
         };
         if let (true, Ok(line)) = (is_last, server.shared(Era::Legacy)) {
-            ask(&line, "resources/unsubscribe", uri).await;
+            // Nobody listens: what the server thinks of that changes nothing.
+            drop(ask(&line, "resources/unsubscribe", uri).await);
         }
     }
 }
 
-async fn ask(line: &Conversation, method: &'static str, uri: &str) -> bool {
+async fn ask(line: &Conversation, method: &'static str, uri: &str) -> Result<(), UpstreamFailure> {
     let params = format!("{{\"uri\":{}}}", quote(uri));
-    line.ask(method, &params).await.is_ok()
+    line.ask(method, &params).await.map(drop)
 }
 
 impl Subscribed {
     /// What the server honors.
-    pub(crate) fn uris(&self) -> &[String] {
-        &self.uris
+    pub(crate) fn uris(&self) -> Vec<String> {
+        self.held.iter().map(|held| held.uri.clone()).collect()
     }
 
     /// What comes next. On a session opened anew, nobody there knows what was subscribed to: it is said again.
@@ -137,23 +153,19 @@ impl Subscribed {
             return false;
         }
         self.line = line;
-        for uri in &self.uris {
-            ask(&self.line, "resources/subscribe", uri).await;
+        for held in &self.held {
+            // What it refuses now is not heard of; there is nobody to tell.
+            drop(ask(&self.line, "resources/subscribe", &held.uri).await);
         }
         true
     }
 }
 
-impl Drop for Subscribed {
+impl Drop for Held {
     fn drop(&mut self) {
-        let (server, uris) = (self.server.clone(), std::mem::take(&mut self.uris));
-        if uris.is_empty() {
-            return;
-        }
+        let (server, uri) = (self.server.clone(), std::mem::take(&mut self.uri));
         self.server.leases.later(async move {
-            for uri in uris {
-                server.subscriptions.give_back(&server, &uri).await;
-            }
+            server.subscriptions.give_back(&server, &uri).await;
         });
     }
 }

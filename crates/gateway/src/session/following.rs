@@ -22,6 +22,7 @@ pub(super) struct Following {
 impl Session {
     /// Follows what the client subscribed to at a modern server; says whether the server honors all of it.
     pub(crate) async fn follow(self: &Arc<Self>, server: &Arc<Server>) -> bool {
+        let _one = self.following.lock().await;
         let wanted = Wanted {
             uris: self.subscriptions_of(&server.id),
             tasks: Vec::new(),

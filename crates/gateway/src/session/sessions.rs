@@ -99,6 +99,7 @@ impl Sessions {
             on_line: AtomicBool::new(false),
             heard: Arc::new(Mutex::new(heard)),
             state: Mutex::default(),
+            following: tokio::sync::Mutex::default(),
         });
         self.shard(session.id).insert(session.id, session.clone());
         Ok(session)

@@ -2,10 +2,14 @@
 
 mod asking;
 
+mod corners;
 mod leaving;
+mod listening;
+mod mixed;
 mod parked;
 mod programs;
 mod rounds;
 mod sessions;
 mod states;
+mod telling;
 mod unanswered;
