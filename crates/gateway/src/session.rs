@@ -2,14 +2,17 @@
 
 mod deliver;
 mod following;
+mod handle;
 mod inflight;
 mod leg;
+mod opened;
 mod questions;
+mod record;
 mod sessions;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use protocol::json::{members, set_member};
@@ -28,11 +31,15 @@ use crate::server::Server;
 use crate::table::Epochs;
 use following::Following;
 use inflight::Inflight;
+use record::Upstream;
 
+pub(crate) use handle::{SessionId, Told};
 pub(crate) use inflight::Ticket;
 pub(crate) use leg::Leg;
+pub(crate) use opened::Holder;
 pub(crate) use questions::{Questions, RoundAnswers};
-pub(crate) use sessions::{SessionId, Sessions};
+pub(crate) use record::{Details, LAST_USE_GRAIN, Records};
+pub(crate) use sessions::{AGE_MAX, IDLE_MAX, Sessions};
 
 /// Resources one session may subscribe to.
 const SUBSCRIPTIONS_MAX: usize = 1000;
@@ -45,7 +52,9 @@ pub(crate) const OUTBOX_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
-    /// Whose it is: possession of the id proves nothing.
+    /// What the client knows it by.
+    pub(crate) handle: Box<str>,
+    /// Whose it is: possession of the handle proves nothing.
     pub(crate) caller: Caller,
     /// The toolset it was opened on.
     pub(crate) toolset: Arc<str>,
@@ -55,7 +64,15 @@ pub(crate) struct Session {
     client_info: Box<str>,
     /// Seconds since the sessions' start.
     used: AtomicU64,
-    opened: u64,
+    /// When it is over, used or not, counted likewise.
+    ends: u64,
+    /// The same in seconds since 1970.
+    pub(crate) expires_at: u64,
+    /// When its use was last written, counted as `used`.
+    noted: AtomicU64,
+    /// Where it is written what another process would need.
+    records: Option<Arc<Records>>,
+    me: Weak<Self>,
     /// Whether it belongs to one line, whose end is its end.
     on_line: AtomicBool,
     /// The lists as the client knows them: what changed since is said on its next stream.
@@ -83,6 +100,8 @@ struct State {
     subscriptions: Vec<Subscription>,
     /// Modern servers that tell of resources.
     following: HashMap<ServerId, Following>,
+    /// Servers' sessions that another process has left, until they are used.
+    former: Vec<Upstream>,
 }
 
 /// One resource whose updates the client wants.
@@ -204,6 +223,7 @@ impl Session {
             !state.ended
         };
         if is_wanted {
+            self.changed();
             return Ok(leg);
         }
         leg.end().await;
@@ -294,6 +314,7 @@ impl Session {
     /// Remembers the log level for conversations opened later.
     pub(crate) fn set_log_level(&self, level: &str) {
         self.state().log_level = Some(level.into());
+        self.changed();
     }
 
     /// The log level the client wants, raw JSON.
@@ -323,6 +344,8 @@ impl Session {
             server: server.clone(),
             own: own.into(),
         });
+        drop(state);
+        self.changed();
         Ok(())
     }
 
@@ -331,6 +354,17 @@ impl Session {
         self.state()
             .subscriptions
             .retain(|known| *known.shown != *shown);
+        self.changed();
+    }
+
+    /// The session that another process has left at a server; it is taken once.
+    fn former(&self, server: &ServerId) -> Option<Upstream> {
+        let mut state = self.state();
+        let at = state
+            .former
+            .iter()
+            .position(|left| *left.server == *server.as_str())?;
+        Some(state.former.swap_remove(at))
     }
 
     /// The subscriptions to one server, as the server knows them.
@@ -390,6 +424,10 @@ impl Session {
     /// The session was used at `now`, in seconds since the sessions' start.
     pub(crate) fn touch(&self, now: u64) {
         self.used.store(now, Ordering::Relaxed);
+        if now.saturating_sub(self.noted.load(Ordering::Relaxed)) > LAST_USE_GRAIN.as_secs() {
+            self.noted.store(now, Ordering::Relaxed);
+            self.changed();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
