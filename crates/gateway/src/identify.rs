@@ -25,11 +25,22 @@ pub(crate) fn caller(headers: &HeaderMap, keys: &KeyDirectory) -> Result<Caller,
         return Err(Refusal::DoubledHeader("Authorization"));
     }
     let token = bearer(value).ok_or(Refusal::Credential)?;
-    keys.caller(token, Instant::now())
-        .map_err(|refused| match refused {
-            NotAccepted::Invalid => Refusal::Credential,
-            NotAccepted::Unknown => Refusal::CredentialUnknown,
-        })
+    keys.caller(token, Instant::now()).map_err(refused)
+}
+
+/// Whether a caller whom another replica has identified is still known here.
+///
+/// # Errors
+/// As [`caller`].
+pub(crate) fn still(caller: &Caller, keys: &KeyDirectory) -> Result<(), Refusal> {
+    keys.still(caller, Instant::now()).map_err(refused)
+}
+
+fn refused(refused: NotAccepted) -> Refusal {
+    match refused {
+        NotAccepted::Invalid => Refusal::Credential,
+        NotAccepted::Unknown => Refusal::CredentialUnknown,
+    }
 }
 
 /// The token of `Bearer TOKEN`; the scheme is not case-sensitive (RFC 9110, 11.1).

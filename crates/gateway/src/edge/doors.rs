@@ -17,6 +17,7 @@ use crate::admit;
 use crate::gateway::Gateway;
 use crate::identify::{self, Caller};
 use crate::refuse::Refusal;
+use crate::replica::HOP;
 use crate::table::Toolset;
 
 /// Host names by which every machine reaches itself.
@@ -145,6 +146,9 @@ impl Doors {
             .doors
             .get(peer.listener)
             .ok_or(Refusal::NoSuchEndpoint)?;
+        if request.headers().contains_key(HOP) {
+            return Err(Refusal::Hop);
+        }
         door.check(request.headers(), request.uri().host())
     }
 
@@ -153,6 +157,12 @@ impl Doors {
         let caller = identify::caller(headers, &self.keys)?;
         admit::enter(&caller, toolset)?;
         Ok(caller)
+    }
+
+    /// Whether a toolset lets in a caller whom another replica has identified: the owner verifies again (authority, "Between replicas").
+    pub(super) fn enter_again(&self, caller: &Caller, toolset: &Toolset) -> Result<(), Refusal> {
+        identify::still(caller, &self.keys)?;
+        admit::enter(caller, toolset)
     }
 
     /// An event stream for a caller with a key ends when the key does.

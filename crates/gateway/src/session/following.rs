@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use protocol::mcp::Era;
+use resources::ServerId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -16,19 +17,22 @@ const NOTICES_MAX: usize = 64;
 /// One server's stream; ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Following {
+    server: ServerId,
     _tasks: JoinSet<()>,
 }
 
 impl Session {
     /// Follows what the client subscribed to at a modern server; says whether the server honors all of it.
     pub(crate) async fn follow(self: &Arc<Self>, server: &Arc<Server>) -> bool {
-        let _one = self.following.lock().await;
+        let _one = self.opening(&server.id).await;
         let wanted = Wanted {
             uris: self.subscriptions_of(&server.id),
             tasks: Vec::new(),
         };
         if wanted.uris.is_empty() {
-            drop(self.state().following.remove(&server.id));
+            self.state()
+                .following
+                .retain(|known| known.server != server.id);
             return true;
         }
         let Some(opened) = open(server, Era::Modern, &wanted).await else {
@@ -49,8 +53,11 @@ impl Session {
         });
         let mut state = self.state();
         if !state.ended {
-            let following = Following { _tasks: tasks };
-            drop(state.following.insert(server.id.clone(), following));
+            state.following.retain(|known| known.server != server.id);
+            state.following.push(Following {
+                server: server.id.clone(),
+                _tasks: tasks,
+            });
         }
         honored
     }

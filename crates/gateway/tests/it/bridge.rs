@@ -12,4 +12,5 @@ mod rounds;
 mod sessions;
 mod states;
 mod telling;
+mod troubles;
 mod unanswered;

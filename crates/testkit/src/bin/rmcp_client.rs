@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
-use testkit::session;
+use testkit::session::{self, Plan};
 
 /// Plays the session of the client matrix with the official Rust SDK.
 #[derive(Parser)]
@@ -34,8 +35,19 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         print(&session::call_once(&arguments.url, &tool).await?);
         return Ok(());
     }
-    let second = std::env::var("JUDGE_SECOND").ok();
-    session::play(&arguments.url, arguments.modern, second.as_deref()).await
+    session::play(&arguments.url, arguments.modern, plan()?).await
+}
+
+/// What to play, from the variables that `judges/README.md` names.
+fn plan() -> anyhow::Result<Plan> {
+    let told = |name: &str| std::env::var(name).ok();
+    let second = told("JUDGE_SECOND").map(|text| serde_json::from_str(&text));
+    let steps = told("JUDGE_STEPS").map(|text| text.split(',').map(str::to_owned).collect());
+    Ok(Plan {
+        second: second.transpose().context("JUDGE_SECOND")?,
+        steps,
+        reload: told("JUDGE_RELOAD"),
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the text is this program's answer")]

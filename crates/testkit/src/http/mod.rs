@@ -70,7 +70,7 @@ fn split(url: &str) -> anyhow::Result<(&str, &str)> {
     clippy::disallowed_methods,
     reason = "the tests' own door: it must not share code with the one under test"
 )]
-async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
+pub(crate) async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
     let socket = within("a connection", TcpStream::connect(authority)).await?;
     let socket = socket.with_context(|| format!("connect to {authority}"))?;
     socket.set_nodelay(true)?;

@@ -11,7 +11,6 @@
 mod judge;
 mod steps;
 
-use anyhow::Context;
 use rmcp::model::{CallToolRequestParams, JsonObject, ProtocolVersion};
 use rmcp::service::RunningService;
 use rmcp::transport::StreamableHttpClientTransport;
@@ -30,27 +29,34 @@ struct Session {
     sdk: RunningService<RoleClient, Judge>,
     heard: mpsc::Receiver<Heard>,
     modern: bool,
-    second: Option<SecondTool>,
+    plan: Plan,
+}
+
+/// What to play.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// A call that the second server of the toolset answers, if it has one.
+    pub second: Option<SecondTool>,
+    /// Only these steps.
+    pub steps: Option<Vec<String>>,
+    /// A tool that changes the list of tools; otherwise whoever reads our lines is asked to.
+    pub reload: Option<String>,
 }
 
 /// The call that proves the second server of a toolset.
-#[derive(Debug, serde::Deserialize)]
-struct SecondTool {
-    tool: String,
-    arguments: JsonObject,
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct SecondTool {
+    /// Its tool, as the toolset calls it.
+    pub tool: String,
+    /// What the tool is given.
+    pub arguments: JsonObject,
 }
 
-/// Plays the whole session against `url` and prints its lines.
-///
-/// `second` is a JSON object with `tool` and `arguments`, a call that the second server of the toolset answers.
+/// Plays the session against `url` and prints its lines.
 ///
 /// # Errors
-/// When `second` is not such an object. A failed step is a line, not an error.
-pub async fn play(url: &str, modern: bool, second: Option<&str>) -> anyhow::Result<()> {
-    let second = second
-        .map(serde_json::from_str)
-        .transpose()
-        .context("second tool")?;
+/// When the conversation does not end well. A failed step is a line, not an error.
+pub async fn play(url: &str, modern: bool, plan: Plan) -> anyhow::Result<()> {
     let mut session = match within("the handshake", connect(url, modern))
         .await
         .and_then(|connected| connected)
@@ -59,7 +65,7 @@ pub async fn play(url: &str, modern: bool, second: Option<&str>) -> anyhow::Resu
             sdk,
             heard,
             modern,
-            second,
+            plan,
         },
         Err(error) => {
             show("connect", Err(error));

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, GetPromptRequestParams,
     JsonObject, LoggingLevel, ReadResourceRequestParams, RequestMetaObject, ResourceContents,
@@ -19,24 +19,54 @@ use crate::within;
 type Outcome = anyhow::Result<String>;
 
 pub(super) async fn all(session: &mut Session) {
-    play("list", Box::pin(list(session))).await;
-    play("call", Box::pin(call(session))).await;
-    play("stream", Box::pin(stream(session))).await;
-    play("progress", Box::pin(progress(session))).await;
-    play("cancel", Box::pin(cancel(session))).await;
-    play("subscribe", Box::pin(subscribe(session))).await;
-    play("prompts", Box::pin(prompts(session))).await;
-    play("resources", Box::pin(resources(session))).await;
-    play("completion", Box::pin(completion(session))).await;
-    for (step, tool, given, wanted) in asked() {
-        play(step, Box::pin(asks(session, tool, given, wanted))).await;
+    let mut wanted: Vec<&str> = STEPS.to_vec();
+    if let Some(only) = &session.plan.steps {
+        wanted.retain(|step| only.iter().any(|name| name == step));
     }
-    play("reload", Box::pin(reload(session))).await;
+    for step in wanted {
+        // The SDK's futures are large: they live on the heap.
+        let done = play(session, step);
+        show(step, within(step, done).await.and_then(|done| done));
+    }
 }
 
-/// The SDK's futures are large: they live on the heap.
-async fn play(step: &str, done: Pin<Box<impl Future<Output = Outcome>>>) {
-    show(step, within(step, done).await.and_then(|done| done));
+/// All steps after the handshake, in their order.
+const STEPS: [&str; 13] = [
+    "list",
+    "call",
+    "stream",
+    "progress",
+    "cancel",
+    "subscribe",
+    "prompts",
+    "resources",
+    "completion",
+    "elicitation",
+    "sampling",
+    "roots",
+    "reload",
+];
+
+fn play<'a>(
+    session: &'a mut Session,
+    step: &str,
+) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+    match step {
+        "list" => Box::pin(list(session)),
+        "call" => Box::pin(call(session)),
+        "stream" => Box::pin(stream(session)),
+        "progress" => Box::pin(progress(session)),
+        "cancel" => Box::pin(cancel(session)),
+        "subscribe" => Box::pin(subscribe(session)),
+        "prompts" => Box::pin(prompts(session)),
+        "resources" => Box::pin(resources(session)),
+        "completion" => Box::pin(completion(session)),
+        "reload" => Box::pin(reload(session)),
+        asking => match asked().into_iter().find(|(name, ..)| *name == asking) {
+            Some((_, tool, given, wanted)) => Box::pin(asks(session, tool, given, wanted)),
+            None => Box::pin(std::future::ready(Err(anyhow!("there is no such step")))),
+        },
+    }
 }
 
 /// Tools that ask the client: step, tool, arguments, and a word of the result that only the answer can bring in.
@@ -95,7 +125,7 @@ async fn list(session: &Session) -> Outcome {
     once.sort_unstable();
     once.dedup();
     ensure!(once.len() == names.len(), "a name comes twice");
-    if let Some(second) = &session.second {
+    if let Some(second) = &session.plan.second {
         ensure!(
             names.contains(&second.tool),
             "{} of the second server is missing",
@@ -117,7 +147,7 @@ fn params(name: &str, given: Value) -> CallToolRequestParams {
 async fn call(session: &Session) -> Outcome {
     let said = text(&tool(session, "echo", json!({"text": "héllo"})).await?);
     ensure!(said.contains("héllo"), "echo said {said}");
-    let Some(second) = &session.second else {
+    let Some(second) = &session.plan.second else {
         return Ok("one server".to_owned());
     };
     let result = tool(
@@ -326,6 +356,17 @@ async fn asks(session: &Session, name: &str, given: Value, wanted: &str) -> Outc
     Ok("asked and answered".to_owned())
 }
 
+/// Has the list changed, by a tool of the server or by whoever started us.
+async fn change(session: &Session) -> anyhow::Result<()> {
+    match &session.plan.reload {
+        Some(trigger) => tool(session, trigger, json!({})).await.map(drop),
+        None => {
+            ask_for_reload();
+            Ok(())
+        }
+    }
+}
+
 async fn reload(session: &mut Session) -> Outcome {
     let before = names(session).await?;
     drain(session);
@@ -334,13 +375,13 @@ async fn reload(session: &mut Session) -> Outcome {
             .sdk
             .listen(SubscriptionFilter::builder().tools_list_changed().build())
             .await?;
-        ask_for_reload();
+        change(session).await?;
         match changes.next().await? {
             Some(ServerNotification::ToolListChangedNotification(_)) => changes.cancel().await?,
             other => bail!("instead of the change came {other:?}"),
         }
     } else {
-        ask_for_reload();
+        change(session).await?;
         next(session, |heard| {
             matches!(heard, Heard::ToolsChanged).then_some(())
         })

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use testkit::fixture::{Eras, Options, Running, serve_http};
+use testkit::fixture::{Eras, Options, Running, serve_http, serve_sse};
 use testkit::http;
 
 async fn start(options: Options) -> Running {
@@ -228,4 +228,95 @@ async fn pages_of_other_sites_are_refused() {
         .send()
         .await;
     assert_eq!(reply.unwrap().status, 403);
+}
+
+#[tokio::test]
+async fn an_old_server_says_in_words_what_the_client_lacks() {
+    let server = start(Options {
+        eras: Eras::Legacy,
+        ..Options::default()
+    })
+    .await;
+    let id = session(&server.url()).await;
+    let call = r#"{"name":"test_missing_capability","arguments":{}}"#;
+    let call = http::legacy(&server.url(), 2, "tools/call", call).header("Mcp-Session-Id", &id);
+    let answer = call.send().await.unwrap().answer().await.unwrap();
+    assert_eq!(answer["result"]["isError"], true);
+}
+
+#[tokio::test]
+async fn a_plain_server_keeps_no_session_and_answers_in_json() {
+    let server = start(Options {
+        eras: Eras::Legacy,
+        plain: true,
+        ..Options::default()
+    })
+    .await;
+    let params = r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}"#;
+    let mut hello = http::legacy(&server.url(), 0, "initialize", params)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(hello.header("mcp-session-id"), None);
+    assert_eq!(hello.header("content-type"), Some("application/json"));
+    let told = hello.answer().await.unwrap()["result"]["capabilities"].clone();
+    assert_eq!(told["resources"], json!({}));
+    assert_eq!(told["logging"], Value::Null);
+    let call = r#"{"name":"echo","arguments":{"text":"hi"}}"#;
+    let call = http::legacy(&server.url(), 1, "tools/call", call);
+    let mut reply = call.send().await.unwrap();
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(
+        reply.answer().await.unwrap()["result"]["structuredContent"]["text"],
+        "hi"
+    );
+}
+
+#[tokio::test]
+async fn the_first_revision_is_served_over_two_addresses() {
+    let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let options = Options {
+        eras: Eras::First,
+        ..Options::default()
+    };
+    let server = serve_sse(anywhere, options).await.unwrap();
+    let mut stream = http::get(&server.url()).unwrap().send().await.unwrap();
+    let first = stream.event().await.unwrap().unwrap();
+    let place = server.url().replace("/sse", &first.data);
+    let post = |body: Value| {
+        let place = place.clone();
+        async move {
+            let reply = http::post(&place, body.to_string()).unwrap().send().await;
+            assert_eq!(reply.unwrap().status, 202);
+        }
+    };
+    let params = json!({
+        "protocolVersion": "2025-11-25", "capabilities": {"sampling": {}}, "clientInfo": {"name": "t", "version": "1"}
+    });
+    post(json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})).await;
+    let hello = message(&mut stream).await;
+    assert_eq!(hello["result"]["protocolVersion"], "2024-11-05");
+    post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    let call = json!({"name": "test_sampling", "arguments": {"prompt": "q"}});
+    post(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call})).await;
+    let asked = message(&mut stream).await;
+    assert_eq!(asked["method"], "sampling/createMessage");
+    let said =
+        json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": "said"}});
+    post(json!({"jsonrpc": "2.0", "id": asked["id"], "result": said})).await;
+    let answer = message(&mut stream).await;
+    assert_eq!(
+        (
+            answer["id"].clone(),
+            &answer["result"]["content"][0]["text"]
+        ),
+        (json!(2), &json!("LLM response: said"))
+    );
+    let unknown = place.replace("conversation=0", "conversation=7");
+    let reply = http::post(&unknown, "{}").unwrap().send().await.unwrap();
+    assert_eq!(reply.status, 404);
+}
+
+async fn message(stream: &mut http::Reply) -> Value {
+    serde_json::from_str(&stream.event().await.unwrap().unwrap().data).unwrap()
 }

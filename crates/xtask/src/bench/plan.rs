@@ -34,21 +34,34 @@ pub(crate) enum Hop {
     MarqueTen,
 }
 
-/// How many tools each backend has.
+/// How many tools each backend has, and what it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Backend {
-    /// Ten.
+    /// Ten, in both eras.
     Small,
-    /// One hundred.
+    /// One hundred, in both eras.
     Large,
+    /// Ten, up to 2025-11-25 only.
+    Legacy,
+    /// Ten, in 2026-07-28 only.
+    Modern,
 }
 
 impl Backend {
     /// The number of tools.
     pub(crate) fn tools(self) -> &'static str {
         match self {
-            Self::Small => "10",
+            Self::Small | Self::Legacy | Self::Modern => "10",
             Self::Large => "100",
+        }
+    }
+
+    /// The eras that it answers in.
+    pub(crate) fn eras(self) -> &'static [Era] {
+        match self {
+            Self::Small | Self::Large => BOTH,
+            Self::Legacy => &[Era::Legacy],
+            Self::Modern => &[Era::Modern],
         }
     }
 }
@@ -97,6 +110,10 @@ const PEEK_LIST: Target = target("peek", Hop::Peek, Backend::Large, "b1_echo");
 const MARQUE_1_LIST: Target = target("marque-1", Hop::MarqueOne, Backend::Large, "b1_echo");
 const MARQUE_10_LIST: Target = target("marque-10", Hop::MarqueTen, Backend::Large, "b1_echo");
 
+/// Marque turns what is called in one era into the other.
+const TO_LEGACY: Target = target("marque-1", Hop::MarqueOne, Backend::Legacy, "b1_echo");
+const TO_MODERN: Target = target("marque-1", Hop::MarqueOne, Backend::Modern, "b1_echo");
+
 /// One thing to measure.
 #[derive(Debug)]
 pub(crate) struct Scenario {
@@ -143,6 +160,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "call",
         title: "small `tools/call`",
         targets: &[DIRECT, NGINX, PEEK, MARQUE_1, MARQUE_10, MARQUE_10_OF_1],
+        ..CLOSED_LOOP
+    },
+    Scenario {
+        name: "bridge-to-modern",
+        title: "small `tools/call`, server of 2026-07-28 only",
+        targets: &[NGINX, TO_MODERN],
+        eras: &[Era::Legacy],
+        ..CLOSED_LOOP
+    },
+    Scenario {
+        name: "bridge-to-legacy",
+        title: "small `tools/call`, server of 2025-11-25 only",
+        targets: &[NGINX, TO_LEGACY],
+        eras: &[Era::Modern],
         ..CLOSED_LOOP
     },
     Scenario {
@@ -308,6 +339,34 @@ pub(crate) const AIMS: &[Aim] = &[
         "marque-10-call-1",
         Figure::Cpu,
         Limit::Times(1.05, "marque-1"),
+    ),
+    aim(
+        "small call, server of 2026-07-28 only",
+        "bridge-to-modern",
+        "marque-1",
+        Figure::Cpu,
+        Limit::Times(2.2, "nginx"),
+    ),
+    aim(
+        "small call, server of 2025-11-25 only",
+        "bridge-to-legacy",
+        "marque-1",
+        Figure::Cpu,
+        Limit::Times(2.2, "nginx"),
+    ),
+    aim(
+        "session churn, 1 backend",
+        "churn",
+        "marque-1",
+        Figure::Cpu,
+        Limit::Times(3.0, "nginx"),
+    ),
+    aim(
+        "session churn, 10 backends, one called",
+        "churn",
+        "marque-10-call-1",
+        Figure::Cpu,
+        Limit::Times(6.0, "nginx"),
     ),
     aim(
         "SSE call, 5 events",

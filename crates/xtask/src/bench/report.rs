@@ -213,7 +213,16 @@ fn other_work(results: &Results) -> String {
          | what | backend itself | nginx | peek | marque, 1 backend | marque, 10 backends | × peek |\n|---|---|---|---|---|---|---|\n",
     );
     for scenario in SCENARIOS.iter().filter(|scenario| {
-        ["events", "large", "list", "merged-list", "churn"].contains(&scenario.name)
+        [
+            "bridge-to-modern",
+            "bridge-to-legacy",
+            "events",
+            "large",
+            "list",
+            "merged-list",
+            "churn",
+        ]
+        .contains(&scenario.name)
     }) {
         let columns = ["direct", "nginx", "peek", "marque-1", "marque-10"].map(|column| {
             let name = scenario

@@ -55,7 +55,12 @@ impl Stage {
         let folder = workspace::root().join("target/bench-run");
         std::fs::create_dir_all(&folder)?;
         let mut backends = BTreeMap::new();
-        for backend in [Backend::Small, Backend::Large] {
+        for backend in [
+            Backend::Small,
+            Backend::Large,
+            Backend::Legacy,
+            Backend::Modern,
+        ] {
             backends.insert(backend, start_backends(tools, &folder, backend)?);
         }
         Ok(Self {
@@ -159,6 +164,9 @@ impl Stage {
                 let file = self.write(&format!("bench-{port}.yaml"), &toolset(&ports[..count]))?;
                 let mut words = vec![shown(&tools.marque), "up".to_owned(), file];
                 words.extend(["--listen".to_owned(), listen]);
+                // Kept from start to start, as where it runs for long.
+                let state = format!("state-{:?}-{:?}", target.hop, target.backend);
+                words.extend(["--state-dir".to_owned(), shown(&self.folder.join(state))]);
                 words.extend(["--admin", "off", "--log-format", "text"].map(str::to_owned));
                 words
             }
@@ -230,6 +238,9 @@ fn start_backends(
         "--tools".to_owned(),
         backend.tools().to_owned(),
     ]);
+    if let [only] = backend.eras() {
+        words.extend(["--only".to_owned(), only.word().to_owned()]);
+    }
     for port in &ports {
         words.extend(["--listen".to_owned(), format!("127.0.0.1:{port}")]);
     }
@@ -277,13 +288,19 @@ impl Running {
         }
     }
 
-    /// Waits until a call is answered in both eras, which for a gateway is later than its port being open.
+    /// Waits until a call is answered in all eras, which for a gateway is later than its port being open.
     fn wait_until_ready(&mut self, tools: &Tools, target: &Target) -> anyhow::Result<()> {
         let url = endpoint(target.hop, self.port);
+        let eras = match target.hop {
+            Hop::MarqueOne | Hop::MarqueTen => &[Era::Legacy, Era::Modern],
+            // What only passes on can say no more than the backend.
+            Hop::None | Hop::Nginx | Hop::Peek => target.backend.eras(),
+        };
         let began = Instant::now();
         loop {
-            let answered = load::answers(tools, target, Era::Legacy, &url)
-                .and_then(|()| load::answers(tools, target, Era::Modern, &url));
+            let answered = eras
+                .iter()
+                .try_for_each(|era| load::answers(tools, target, *era, &url));
             match answered {
                 Ok(()) => return Ok(()),
                 Err(trouble) if began.elapsed() > READY_WITHIN || self.has_ended() => {

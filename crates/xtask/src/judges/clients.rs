@@ -1,15 +1,15 @@
-//! Sessions of real clients: who plays, and what they report.
+//! Sessions of real clients, and what they report.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::cast::{self, Player};
 use super::install::Tools;
+use super::kind::Kind;
 use super::process::Running;
-use super::stage::Stage;
-use crate::workspace;
+use super::stage::{Endpoint, Stage, write_whole};
 
 /// Longest session.
 const SESSION_WITHIN: Duration = Duration::from_secs(180);
@@ -35,6 +35,9 @@ pub(super) const STEPS: [&str; 14] = [
 /// Steps that the Inspector's command line can play: it ends after each.
 const INSPECTOR_STEPS: [&str; 5] = ["connect", "list", "call", "prompts", "resources"];
 
+/// A call that the second server of the clients' endpoint answers.
+const SECOND_CALL: &str = r#"{"tool":"time_now","arguments":{"zone":"Europe/Berlin"}}"#;
+
 /// One client in one era.
 pub(super) struct Session {
     /// Name and version of the client.
@@ -44,7 +47,7 @@ pub(super) struct Session {
     /// What it said of each step.
     pub steps: BTreeMap<String, Step>,
     /// Steps that it should have played.
-    pub expected: &'static [&'static str],
+    pub expected: Vec<&'static str>,
 }
 
 /// What a client said of one step.
@@ -79,148 +82,96 @@ enum Line {
     },
 }
 
-/// Plays every client, one after another, against the clients' endpoint.
-pub(super) fn run(tools: &Tools, stage: &mut Stage) -> anyhow::Result<Vec<Session>> {
-    let url = stage.clients_url()?;
+/// Plays every client, one after another, against an endpoint over two servers, one of them started by Marque.
+pub(super) fn run(tools: &Tools, stage: &Stage) -> anyhow::Result<Vec<Session>> {
+    let endpoint = stage.endpoint("clients", Kind::AllEras, |server| {
+        two_servers(server, false)
+    })?;
     let mut sessions = Vec::new();
-    for (client, revision, mut command) in cast(tools, stage, &url)? {
-        let expected: &[&str] = if client.contains("Inspector") {
+    let mut third = false;
+    for mut player in cast(tools, stage, &endpoint)? {
+        if stage.is_marque() {
+            player.command.env("JUDGE_SECOND", SECOND_CALL);
+        }
+        let steps: &[_] = if player.client.contains("Inspector") {
             &INSPECTOR_STEPS
         } else {
             &STEPS
         };
-        let mut session = Session {
-            client,
-            revision,
-            steps: BTreeMap::new(),
-            expected,
-        };
         let name = format!("session-{}", sessions.len());
-        if let Err(error) = play(&mut session, &mut command, &name, stage, &url) {
-            let detail = format!("the session broke off: {error:#}");
-            session
-                .steps
-                .insert("session".to_owned(), Step { ok: false, detail });
-        }
-        let played = session.steps.values().filter(|step| step.ok).count();
-        eprintln!(
-            "{} {}: {played} of {} steps",
-            session.client,
-            session.revision,
-            expected.len()
-        );
+        let session = play(stage, &name, player, steps.to_vec(), &mut || {
+            third = !third;
+            reload(stage, &endpoint, third)
+        });
         sessions.push(session);
     }
     Ok(sessions)
 }
 
-/// A client about to play: its name and version, what it speaks, and how it is started.
-type Player = (String, &'static str, Command);
-
-const LEGACY: &str = "2025-11-25";
-const MODERN: &str = "2026-07-28";
-
-/// Who plays.
-fn cast(tools: &Tools, stage: &Stage, url: &str) -> anyhow::Result<Vec<Player>> {
-    let mut cast = Vec::new();
-    cast.extend(python_players(tools, stage, url)?);
-    cast.extend(node_players(tools, stage, url)?);
-    let rmcp = format!("Rust SDK {}", locked_version("rmcp")?);
-    for (revision, arguments) in [(LEGACY, None), (MODERN, Some("--modern"))] {
-        let mut command = workspace::program(stage.rmcp_client());
-        command.arg(url).args(arguments);
-        cast.push((rmcp.clone(), revision, command));
-    }
-    if let Some(second) = stage.second_call() {
-        for (_, _, command) in &mut cast {
-            command.env("JUDGE_SECOND", second);
+fn cast(tools: &Tools, stage: &Stage, endpoint: &Endpoint) -> anyhow::Result<Vec<Player>> {
+    let url = &endpoint.url;
+    let mut players = cast::sdks(tools, stage, url)?;
+    players.extend(cast::inspectors(tools, url)?);
+    match endpoint.configuration() {
+        // What one process serves on its standard input needs no replica.
+        Some(configuration) if !stage.is_replicas() => {
+            players.extend(cast::other_transports(tools, stage, url, configuration)?);
         }
-    }
-    Ok(cast)
-}
-
-fn python_players(tools: &Tools, stage: &Stage, url: &str) -> anyhow::Result<Vec<Player>> {
-    let start = |series: usize, place: &str, era: Option<&str>| {
-        let mut command = workspace::program(&tools.pythons[series - 1]);
-        command
-            .arg(tools.python_folder.join(format!("sdk{series}.py")))
-            .arg(place)
-            .args(era);
-        // The sessions are read where they are pinned; nothing is written beside them.
-        command.env("PYTHONDONTWRITEBYTECODE", "1");
-        command
-    };
-    let one = format!("Python SDK {}", tools.python_version(1)?);
-    let two = format!("Python SDK {}", tools.python_version(2)?);
-    let mut players = vec![
-        (one.clone(), LEGACY, start(1, url, None)),
-        (two.clone(), LEGACY, start(2, url, Some("legacy"))),
-        (two.clone(), MODERN, start(2, url, Some("modern"))),
-    ];
-    if let Some(url) = stage.sse_url(url) {
-        players.push((
-            one.clone(),
-            "2025-11-25 over HTTP+SSE",
-            start(1, &url, None),
-        ));
-    }
-    if let Some(words) = stage.stdio_command() {
-        let words = serde_json::to_string(&words)?;
-        players.push((one, "2025-11-25 over stdio", start(1, &words, None)));
-        players.push((
-            two,
-            "2026-07-28 over stdio",
-            start(2, &words, Some("modern")),
-        ));
+        Some(_) | None => {}
     }
     Ok(players)
 }
 
-fn node_players(tools: &Tools, stage: &Stage, url: &str) -> anyhow::Result<Vec<Player>> {
-    let start = |script: &str, place: &str, era: Option<&str>| {
-        let mut command = tools.node(&tools.node_folder.join(script));
-        command.arg(place).args(era);
-        command
+/// Changes what the endpoint serves while a client looks.
+fn reload(stage: &Stage, endpoint: &Endpoint, third: bool) -> anyhow::Result<()> {
+    let Some(folder) = endpoint.configuration() else {
+        return stage
+            .call(&endpoint.url, "test_trigger_tool_change")
+            .map(drop);
     };
-    let name = |shown: &str, package: &str| {
-        Ok::<_, anyhow::Error>(format!("{shown} {}", tools.node_version(package)?))
-    };
-    let one = name("TypeScript SDK", "@modelcontextprotocol/sdk")?;
-    let two = name("TypeScript SDK", "@modelcontextprotocol/client")?;
-    let inspector = name("Inspector CLI", "@modelcontextprotocol/inspector")?;
-    let mut players = vec![
-        (one.clone(), LEGACY, start("sdk1.mjs", url, None)),
-        (two.clone(), LEGACY, start("sdk2.mjs", url, Some("legacy"))),
-        (two, MODERN, start("sdk2.mjs", url, Some("modern"))),
-        (
-            inspector.clone(),
-            LEGACY,
-            start("inspector.mjs", url, Some("legacy")),
-        ),
-        (
-            inspector,
-            MODERN,
-            start("inspector.mjs", url, Some("modern")),
-        ),
-    ];
-    if let Some(url) = stage.sse_url(url) {
-        players.push((
-            one,
-            "2025-11-25 over HTTP+SSE",
-            start("sdk1.mjs", &url, None),
-        ));
-    }
-    Ok(players)
+    let toolset = two_servers(&stage.declared(Kind::AllEras, endpoint), third);
+    write_whole(&folder.join("toolset.yaml"), &toolset)
 }
 
-fn play(
-    session: &mut Session,
-    command: &mut Command,
+/// Plays one client to its end. One that breaks off has failed at every step that it did not reach.
+pub(super) fn play(
+    stage: &Stage,
     name: &str,
-    stage: &mut Stage,
-    url: &str,
+    player: Player,
+    expected: Vec<&'static str>,
+    reload: &mut dyn FnMut() -> anyhow::Result<()>,
+) -> Session {
+    let mut session = Session {
+        client: player.client,
+        revision: player.revision,
+        steps: BTreeMap::new(),
+        expected,
+    };
+    let mut command = player.command;
+    command.env("JUDGE_STEPS", session.expected.join(","));
+    let played = Running::start(name, &mut command, &stage.folder)
+        .and_then(|running| listen(&mut session, running, reload));
+    if let Err(error) = played {
+        let detail = format!("the session broke off: {error:#}");
+        session
+            .steps
+            .insert("session".to_owned(), Step { ok: false, detail });
+    }
+    let reached = session.expected.len() - session.failures();
+    eprintln!(
+        "{name}: {} {}: {reached} of {} steps",
+        session.client,
+        session.revision,
+        session.expected.len()
+    );
+    session
+}
+
+fn listen(
+    session: &mut Session,
+    mut running: Running,
+    reload: &mut dyn FnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut running = Running::start(name, command, &stage.folder)?;
     let until = Instant::now() + SESSION_WITHIN;
     while let Some(line) = running.next_line(until)? {
         match serde_json::from_str(&line)
@@ -229,7 +180,7 @@ fn play(
             Line::Step { step, ok, detail } => {
                 drop(session.steps.insert(step, Step { ok, detail }))
             }
-            Line::Ask { ask } if ask == "reload" => stage.reload(url)?,
+            Line::Ask { ask } if ask == "reload" => reload()?,
             Line::Ask { ask } => anyhow::bail!("asked for {ask}"),
         }
     }
@@ -237,14 +188,15 @@ fn play(
     Ok(())
 }
 
-/// The version of a crate in `Cargo.lock`.
-fn locked_version(name: &str) -> anyhow::Result<String> {
-    let lock = std::fs::read_to_string(workspace::root().join("Cargo.lock"))?;
-    let entry = lock
-        .split("[[package]]")
-        .find(|entry| entry.contains(&format!("\nname = \"{name}\"\n")));
-    let version = entry.and_then(|entry| entry.split("version = \"").nth(1)?.split('"').next());
-    Ok(version
-        .with_context(|| format!("Cargo.lock has no {name}"))?
-        .to_owned())
+fn two_servers(server: &str, third: bool) -> String {
+    let third = if third {
+        format!("    - {{name: more, {server}, prefix: more_, include: [echo]}}\n")
+    } else {
+        String::new()
+    };
+    format!(
+        "apiVersion: marque.dev/v1alpha1\nkind: Toolset\nmetadata: {{name: matrix}}\nspec:\n  access: Anonymous\n  \
+         servers:\n    - {{name: fixture, {server}}}\n    \
+         - {{name: time, command: [marque, sample, time], prefix: time_}}\n{third}"
+    )
 }

@@ -1,6 +1,7 @@
 //! The official suites: which runs, and what came of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,34 +17,51 @@ const RUN_WITHIN: Duration = Duration::from_secs(600);
 const STAMP: usize = "-2026-11-22T10-09-51-438Z".len();
 
 /// One way to run a suite.
-struct Plan {
+pub(super) struct Plan {
     name: &'static str,
     package: &'static str,
     arguments: &'static [&'static str],
 }
 
-const PLANS: [Plan; 4] = [
-    Plan {
-        name: "c16",
-        package: "conformance-0.1",
-        arguments: &["--suite", "all"],
-    },
-    Plan {
-        name: "r25",
-        package: "conformance-0.2",
-        arguments: &["--requirements", "2025-11-25"],
-    },
-    Plan {
-        name: "r26",
-        package: "conformance-0.2",
-        arguments: &["--requirements", "2026-07-28"],
-    },
-    Plan {
-        name: "v2506",
-        package: "conformance-0.2",
-        arguments: &["--suite", "all", "--spec-version", "2025-06-18"],
-    },
-];
+impl Plan {
+    /// Whether the suite speaks 2026-07-28.
+    pub(super) fn is_modern(&self) -> bool {
+        self.name == MODERN.name
+    }
+}
+
+/// The older suite, which knows the handshake revisions only.
+pub(super) const OLDER: Plan = Plan {
+    name: "c16",
+    package: "conformance-0.1",
+    arguments: &["--suite", "all"],
+};
+
+/// What revision 2025-11-25 requires.
+pub(super) const LEGACY: Plan = Plan {
+    name: "r25",
+    package: "conformance-0.2",
+    arguments: &["--requirements", "2025-11-25"],
+};
+
+/// What revision 2026-07-28 requires.
+pub(super) const MODERN: Plan = Plan {
+    name: "r26",
+    package: "conformance-0.2",
+    arguments: &["--requirements", "2026-07-28"],
+};
+
+const OLD: Plan = Plan {
+    name: "v2506",
+    package: "conformance-0.2",
+    arguments: &["--suite", "all", "--spec-version", "2025-06-18"],
+};
+
+/// What an endpoint of every era is put to.
+pub(super) const PLANS: [Plan; 4] = [OLDER, LEGACY, MODERN, OLD];
+
+/// Name of the part of a run that is shown on a line of its own.
+pub(super) const TASKS: &str = "`tasks-*` (extension)";
 
 /// What came of one run, or of a named part of it.
 #[derive(Debug, Default)]
@@ -60,8 +78,30 @@ pub(super) struct Outcome {
     pub skipped: usize,
     /// Recommendations that were not followed.
     pub warnings: Vec<String>,
-    /// Failed checks with their reasons.
-    pub failed: Vec<String>,
+    /// Failed checks.
+    pub failed: Vec<Failed>,
+}
+
+/// A check that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// The scenario to which it belongs.
+    pub scenario: String,
+    /// Its name in the suite.
+    pub check: String,
+    /// What the suite says of it.
+    pub reason: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scenario,
+            check,
+            reason,
+        } = self;
+        write!(f, "{scenario} / {check}: {reason}")
+    }
 }
 
 impl Outcome {
@@ -79,17 +119,16 @@ struct Check {
     error_message: Option<String>,
 }
 
-/// Runs every plan against the URL.
-pub(super) fn run(tools: &Tools, url: &str, folder: &Path) -> anyhow::Result<Vec<Outcome>> {
-    let mut outcomes = Vec::new();
-    for plan in &PLANS {
-        outcomes.extend(run_one(tools, plan, url, folder)?);
-    }
-    Ok(outcomes)
-}
-
-fn run_one(tools: &Tools, plan: &Plan, url: &str, folder: &Path) -> anyhow::Result<Vec<Outcome>> {
-    let results = folder.join(plan.name);
+/// Runs the plan against the URL. `name` is the endpoint's.
+pub(super) fn run(
+    tools: &Tools,
+    plan: &Plan,
+    url: &str,
+    folder: &Path,
+    name: &str,
+) -> anyhow::Result<Vec<Outcome>> {
+    let name = format!("{name}-{}", plan.name);
+    let results = folder.join(&name);
     let script = tools
         .node_folder
         .join("node_modules")
@@ -101,7 +140,7 @@ fn run_one(tools: &Tools, plan: &Plan, url: &str, folder: &Path) -> anyhow::Resu
         .args(plan.arguments)
         .arg("-o")
         .arg(&results);
-    let mut running = Running::start(plan.name, &mut command, folder)?;
+    let mut running = Running::start(&name, &mut command, folder)?;
     let until = Instant::now() + RUN_WITHIN;
     let what = plan.arguments.join(" ");
     let mut summary = Vec::new();
@@ -134,11 +173,21 @@ fn run_one(tools: &Tools, plan: &Plan, url: &str, folder: &Path) -> anyhow::Resu
     let mut parts = split(&scenarios, &version, &what);
     let failed: usize = parts.iter().map(Outcome::failures).sum();
     if !status.success() && failed == 0 {
-        parts[0]
-            .failed
-            .push(format!("the suite ended with {status}"));
+        parts[0].failed.push(Failed {
+            scenario: "suite".to_owned(),
+            check: "harness".to_owned(),
+            reason: format!("ended with {status}"),
+        });
     }
     Ok(parts)
+}
+
+/// A toolset that shows one server under its own names.
+pub(super) fn passthrough(server: &str) -> String {
+    format!(
+        "apiVersion: marque.dev/v1alpha1\nkind: Toolset\nmetadata: {{name: fixture}}\nspec:\n  access: Anonymous\n  \
+         naming: Passthrough\n  uris: Passthrough\n  servers:\n    - {{name: fixture, {server}}}\n"
+    )
 }
 
 /// The tasks extension is shown on a line of its own.
@@ -148,7 +197,7 @@ fn split(scenarios: &BTreeMap<String, Vec<Check>>, version: &str, what: &str) ->
         .partition(|(name, _)| name.starts_with("tasks-"));
     let mut parts = vec![count(&core, version, what)];
     if !tasks.is_empty() {
-        parts.push(count(&tasks, version, "`tasks-*` (extension)"));
+        parts.push(count(&tasks, version, TASKS));
         parts[0].what = format!("{what}, without tasks");
     }
     parts
@@ -164,14 +213,18 @@ fn count(scenarios: &[(&String, &Vec<Check>)], version: &str, what: &str) -> Out
     for (scenario, checks) in scenarios {
         for check in *checks {
             let reason = check.error_message.as_deref().unwrap_or("no reason given");
-            let told = format!("{scenario} / {}: {reason}", check.id);
+            let told = || Failed {
+                scenario: (*scenario).clone(),
+                check: check.id.clone(),
+                reason: reason.to_owned(),
+            };
             match check.status.as_str() {
                 "SUCCESS" => outcome.passed += 1,
                 "SKIPPED" => outcome.skipped += 1,
                 "INFO" => {}
-                "WARNING" => outcome.warnings.push(told),
+                "WARNING" => outcome.warnings.push(told().to_string()),
                 // Whatever else a suite may say is no pass.
-                _ => outcome.failed.push(told),
+                _ => outcome.failed.push(told()),
             }
         }
     }
@@ -184,6 +237,12 @@ fn broken(reason: &str) -> Check {
         status: "FAILURE".to_owned(),
         error_message: Some(reason.to_owned()),
     }
+}
+
+/// One scenario of the client suite, as the folders below `results` tell it.
+pub(super) fn outcome_in(results: &Path, version: &str, what: &str) -> anyhow::Result<Outcome> {
+    let scenarios = read(results)?;
+    Ok(count(&scenarios.iter().collect::<Vec<_>>(), version, what))
 }
 
 /// Scenarios and their checks, from the folders that the suite left.

@@ -8,7 +8,16 @@ use anyhow::Context;
 use crate::workspace;
 
 /// Scripts of the Node sessions; they lie beside `node_modules`, where Node looks for packages.
-const NODE_SCRIPTS: [&str; 4] = ["session.mjs", "sdk1.mjs", "sdk2.mjs", "inspector.mjs"];
+const NODE_SCRIPTS: [&str; 8] = [
+    "session.mjs",
+    "sdk1.mjs",
+    "sdk2.mjs",
+    "inspector.mjs",
+    "scenarios.mjs",
+    "scenarios1.mjs",
+    "scenarios2.mjs",
+    "through.mjs",
+];
 
 /// Where everything is.
 pub(super) struct Tools {

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -99,6 +100,38 @@ impl Drop for Running {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Does all jobs, two beside each other, and yields what came of them in their order.
+pub(super) fn two_at_a_time<J: Send, R: Send>(
+    jobs: Vec<J>,
+    work: impl Fn(J) -> anyhow::Result<R> + Sync,
+) -> anyhow::Result<Vec<R>> {
+    let waiting = Mutex::new(jobs.into_iter().enumerate());
+    let next = || {
+        waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
+    };
+    let worker = || {
+        let mut done = Vec::new();
+        while let Some((place, job)) = next() {
+            done.push((place, work(job)?));
+        }
+        anyhow::Ok(done)
+    };
+    let mut all = std::thread::scope(|scope| {
+        let beside = scope.spawn(worker);
+        let mut all = worker()?;
+        match beside.join() {
+            Ok(done) => all.extend(done?),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        anyhow::Ok(all)
+    })?;
+    all.sort_by_key(|(place, _)| *place);
+    Ok(all.into_iter().map(|(_, done)| done).collect())
 }
 
 /// Waits a little.

@@ -15,8 +15,26 @@ const FILE: &str = "docs/conformance.md";
 pub(super) enum Section {
     /// The suites' table.
     Suites,
+    /// The suites in every pair of eras.
+    Cross,
+    /// The client suite.
+    Scenarios,
     /// The clients' matrix.
     Clients,
+    /// The clients with every kind of server.
+    Pairs,
+}
+
+impl Section {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Suites => "suites",
+            Self::Cross => "pairs of eras",
+            Self::Scenarios => "client suite",
+            Self::Clients => "clients",
+            Self::Pairs => "clients and servers",
+        }
+    }
 }
 
 /// The table of the suites, with every failed check and warning below it.
@@ -44,22 +62,18 @@ pub(super) fn suites(outcomes: &[Outcome]) -> String {
             "Failed checks:",
             outcomes
                 .iter()
-                .flat_map(|one| &one.failed)
+                .flat_map(|one| one.failed.iter().map(ToString::to_string))
                 .collect::<Vec<_>>(),
         ),
         (
             "Recommendations not followed:",
-            outcomes.iter().flat_map(|one| &one.warnings).collect(),
+            outcomes
+                .iter()
+                .flat_map(|one| one.warnings.clone())
+                .collect(),
         ),
     ] {
-        bullets(
-            &mut text,
-            heading,
-            &list
-                .into_iter()
-                .map(|told| one_line(told))
-                .collect::<Vec<_>>(),
-        );
+        bullets(&mut text, heading, &list);
     }
     text
 }
@@ -83,10 +97,10 @@ pub(super) fn matrix(sessions: &[Session]) -> String {
         text.push('\n');
         let broken = session.steps.iter().filter(|(_, step)| !step.ok);
         failed.extend(broken.map(|(name, step)| {
-            one_line(&format!(
+            format!(
                 "{} {}, {name}: {}",
                 session.client, session.revision, step.detail
-            ))
+            )
         }));
     }
     bullets(&mut text, "Failed steps:", &failed);
@@ -102,18 +116,13 @@ fn mark(session: &Session, step: &str) -> &'static str {
     }
 }
 
-/// Replaces the section in the document; `alone` is the fixture without Marque.
-pub(super) fn write(section: Section, alone: bool, text: &str) -> anyhow::Result<()> {
-    let name = match (section, alone) {
-        (Section::Suites, false) => "suites",
-        (Section::Suites, true) => "suites of the fixture alone",
-        (Section::Clients, false) => "clients",
-        (Section::Clients, true) => "clients of the fixture alone",
-    };
+/// Replaces the section in the document; `subject` says who was judged if it is not Marque alone.
+pub(super) fn write(section: Section, subject: &str, text: &str) -> anyhow::Result<()> {
+    let name = format!("{}{subject}", section.name());
     let file = workspace::root().join(FILE);
     let document = std::fs::read_to_string(&file).with_context(|| FILE.to_owned())?;
     let document =
-        replace(&document, name, text).with_context(|| format!("{FILE} has no section {name}"))?;
+        replace(&document, &name, text).with_context(|| format!("{FILE} has no section {name}"))?;
     Ok(std::fs::write(&file, document)?)
 }
 
@@ -127,13 +136,13 @@ fn replace(document: &str, name: &str, text: &str) -> Option<String> {
     Some(format!("{before}\n{}\n\n{after}", text.trim_end()))
 }
 
-fn bullets(text: &mut String, heading: &str, list: &[String]) {
+pub(super) fn bullets(text: &mut String, heading: &str, list: &[String]) {
     if list.is_empty() {
         return;
     }
     line(text, &format!("\n{heading}\n"));
     for told in list {
-        line(text, &format!("- {told}"));
+        line(text, &format!("- {}", one_line(told)));
     }
 }
 
@@ -149,7 +158,7 @@ fn one_line(told: &str) -> String {
     words.collect::<Vec<_>>().join(" ").replace('|', "/")
 }
 
-fn line(text: &mut String, told: &str) {
+pub(super) fn line(text: &mut String, told: &str) {
     text.push_str(told);
     text.push('\n');
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::http;
-use testkit::raw::{RawServer, Script, canned, feed, gate};
+use testkit::raw::{Canned, Gate, RawServer, Script, canned, feed, gate};
 
 use super::asking::{
     CALL, CAN, FORM, asker, asker_with, call, is_answer, key, opening, question, request, retry,
@@ -36,12 +36,7 @@ async fn asks_aside() -> (RawServer, testkit::raw::Opener) {
                 push.event(question(("\"aside\"", ELICIT, FORM), "m"))
                     .unwrap();
                 // Not even a head before that.
-                let body = seen.result(r#"{"content":[]}"#);
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                    body.len()
-                );
-                Script::default().wait(&closed).bytes(head).bytes(body)
+                late(&closed, 200, &seen.result(r#"{"content":[]}"#))
             }
             _ => canned(&offer, seen).unwrap_or_else(Script::accepted),
         }
@@ -215,12 +210,6 @@ async fn a_call_that_waits_outlives_a_reload_of_its_server() {
     let asked = call(&rig, "1", CALL).await;
     // The same server under another limit is another server.
     let yaml = toolset(&[("a", &server.url(), "timeouts: {total: 30s}")]);
-    let parsed = resources::parse("test.yaml", None, &yaml);
-    let yaml = if parsed.findings.is_empty() {
-        yaml
-    } else {
-        toolset(&[("a", &server.url(), "isolation: Shared")])
-    };
     rig.gateway.apply(&set(&yaml)).unwrap();
     rig.until(|report| report.settled).await;
     let params = retry(&asked, &[(&key(&asked), r#"{"action":"accept"}"#)]);
@@ -402,4 +391,73 @@ async fn a_question_that_is_asked_twice_under_one_id_is_one_question() {
         .filter(|seen| is_answer(seen))
         .count();
     assert_eq!(answers, 1);
+}
+
+#[tokio::test]
+async fn a_resource_of_a_server_that_still_starts_is_waited_for() {
+    // Its name stands in the URI, so nobody has to look it up in a list that is not there yet.
+    for is_modern in [false, true] {
+        let (open, closed) = gate();
+        let offer = Canned {
+            capabilities: r#"{"resources":{}}"#,
+            ..if is_modern { modern() } else { legacy() }
+        };
+        let slow = RawServer::start(move |seen| {
+            let hints = r#""resultType":"complete","ttlMs":0,"cacheScope":"public""#;
+            let said = |result: &str| Script::json(seen.result(result));
+            match seen.rpc_method().as_deref() {
+                Some("server/discover") => {
+                    let found = r#"{"resultType":"complete","ttlMs":0,"cacheScope":"public","supportedVersions":["2026-07-28"],"capabilities":{"resources":{}}}"#;
+                    if is_modern {
+                        late(&closed, 200, &seen.result(found))
+                    } else {
+                        late(&closed, 400, &seen.error(-32600, "not initialized"))
+                    }
+                }
+                Some("resources/list") => said(&format!(r#"{{{hints},"resources":[]}}"#)),
+                Some("resources/templates/list") => {
+                    said(&format!(r#"{{{hints},"resourceTemplates":[]}}"#))
+                }
+                Some("resources/read") => said(&format!(
+                    r#"{{{hints},"contents":[{{"uri":"file:///x","text":"well"}}]}}"#
+                )),
+                _ => canned(&offer, seen).unwrap_or_else(Script::accepted),
+            }
+        })
+        .await
+        .unwrap();
+        let other = asker(&[]).await;
+        let yaml = toolset(&[("slow", &slow.url(), ""), ("other", &other.url(), "")]);
+        let rig = Rig::starting(&yaml, "/bin/false".into()).await;
+        let read = http::modern(
+            &rig.url(),
+            1,
+            "resources/read",
+            r#"{"uri":"file://slow~/x"}"#,
+        )
+        .header("Mcp-Name", "file://slow~/x");
+        let (answer, ()) = tokio::join!(
+            async { read.send().await.unwrap().answer().await.unwrap() },
+            async {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                open.open();
+            }
+        );
+        assert_eq!(
+            answer["result"]["contents"][0]["text"], "well",
+            "modern: {is_modern}: {answer}"
+        );
+    }
+}
+
+/// A JSON answer, but not before the gate opens.
+fn late(gate: &Gate, status: u16, body: &str) -> Script {
+    let head = format!(
+        "HTTP/1.1 {status} late\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    Script::default()
+        .wait(gate)
+        .bytes(head)
+        .bytes(body.to_owned())
 }

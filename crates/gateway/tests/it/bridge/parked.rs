@@ -128,28 +128,21 @@ async fn what_is_not_answered_is_asked_again_alone_and_what_was_not_asked_is_ign
         first["result"]["requestState"]
     );
     server.wait_for(1, is_answer).await.unwrap();
-    // An answer given once is given; what is no object is no answer.
-    for wrong in ["null", "7", "\"yes\"", "[]", "true"] {
-        let before = server.requests().len();
-        let asked = call(&rig, "3", &retry(&second, &[])).await;
-        let wrong = [(form[0].as_str(), "{}"), (roots[0].as_str(), wrong)];
-        let again = call(&rig, "4", &retry(&asked, &wrong)).await;
-        assert_eq!(key(&again), roots[0]);
-        assert_eq!(
-            server.requests().len(),
-            before,
-            "the server hears nothing of it"
-        );
-        // The next one begins where this one ended.
-        let back = call(&rig, "5", &retry(&again, &[])).await;
-        assert_eq!(key(&back), roots[0]);
-        let done = call(&rig, "6", &retry(&back, &[(&roots[0], r#"{"roots":[]}"#)])).await;
-        assert_eq!(
-            done["result"]["structuredContent"]["got"],
-            json!([{"action": "decline"}, {"roots": []}])
-        );
-        return;
-    }
+    // An answer that was given is given: only what is still open can be answered.
+    let before = server.requests().len();
+    let again = call(&rig, "3", &retry(&second, &[(&form[0], "{}")])).await;
+    assert_eq!(key(&again), roots[0]);
+    assert_eq!(
+        server.requests().len(),
+        before,
+        "the server hears nothing of it"
+    );
+    let last = retry(&again, &[(&roots[0], r#"{"roots":[]}"#)]);
+    let done = call(&rig, "4", &last).await;
+    assert_eq!(
+        done["result"]["structuredContent"]["got"],
+        json!([{"action": "decline"}, {"roots": []}])
+    );
 }
 
 #[tokio::test]
