@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use protocol::json_rpc::Id;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -17,7 +17,6 @@ use tokio::time::Instant;
 use super::Session;
 use crate::handles::Handles;
 use crate::refuse::Refusal;
-use crate::reply::Messages;
 use event_id::{AFTER_ALL, OWN, StreamName};
 use track::{Budget, Rest, Track};
 
@@ -26,6 +25,11 @@ pub(crate) use track::{Event, Reader};
 
 /// Streams of one session that are kept; one more, and the one that ended first is forgotten.
 const STREAMS_MAX: usize = 256;
+
+/// What a request yields, the last of it the answer.
+pub(crate) trait Messages: Stream<Item = Bytes> + Send + Unpin + 'static {}
+
+impl<S: Stream<Item = Bytes> + Send + Unpin + 'static> Messages for S {}
 
 /// The streams of one session.
 #[derive(Debug, Default)]
@@ -107,7 +111,7 @@ impl Streams {
     fn open(
         &mut self,
         session: &Arc<Session>,
-        messages: &mut Option<Messages>,
+        messages: &mut Option<impl Messages>,
     ) -> Option<(u64, Reader)> {
         let messages = messages.take_if(|_| !self.ended)?;
         // If none has ended, the oldest goes on, but cannot be picked up again.
@@ -161,7 +165,7 @@ impl Session {
         self: &Arc<Self>,
         handles: &Handles,
         request: Option<Id>,
-        messages: Messages,
+        messages: impl Messages,
     ) -> Numbered {
         let mut messages = Some(messages);
         let opened = self.state().streams.open(self, &mut messages);
@@ -292,7 +296,7 @@ impl Session {
 }
 
 /// Carries a call to its end, whoever listens.
-async fn drive(session: Weak<Session>, track: Arc<Track>, mut messages: Messages) {
+async fn drive(session: Weak<Session>, track: Arc<Track>, mut messages: impl Messages) {
     loop {
         track.has_room().await;
         let Some(message) = messages.next().await else {

@@ -6,8 +6,11 @@ use auth::{ApiKey, KeyDirectory};
 use gateway::{Door, Doors, Gateway, Settings};
 use store::{KeyRecord, Store};
 use testkit::http::{self, Request};
+use testkit::raw::Script;
 use tokio::task::JoinSet;
 use transport::inbound::{Limits, ListenSpec, bind, drain, serve};
+
+use crate::rig::{Rig, legacy, server};
 
 /// A gateway without servers, which knows one key.
 struct Guarded {
@@ -25,7 +28,7 @@ impl Guarded {
         let settings = Settings::alone("/bin/false".into());
         let gateway = Gateway::start(&crate::rig::set(&yaml), settings).unwrap();
         let key = ApiKey::new([7; 32]);
-        let keys = directory(&key).await;
+        let keys = directory(&[&key]).await;
         let address = ([127, 0, 0, 1], 0).into();
         let spec = ListenSpec {
             address,
@@ -63,17 +66,19 @@ impl Guarded {
     }
 }
 
-async fn directory(key: &ApiKey) -> Arc<KeyDirectory> {
+async fn directory(keys: &[&ApiKey]) -> Arc<KeyDirectory> {
     let store = Store::open("sqlite::memory:").await.unwrap();
-    let record = KeyRecord {
-        id: "1".to_owned(),
-        name: "ada".to_owned(),
-        hash: key.hash().0,
-        created: 0,
-        expires: None,
-        revoked: None,
-    };
-    store.add_key(record, 0).await.unwrap();
+    for (number, key) in keys.iter().enumerate() {
+        let record = KeyRecord {
+            id: number.to_string(),
+            name: format!("ada{number}"),
+            hash: key.hash().0,
+            created: 0,
+            expires: None,
+            revoked: None,
+        };
+        store.add_key(record, 0).await.unwrap();
+    }
     KeyDirectory::open(&store).await.unwrap()
 }
 
@@ -100,4 +105,42 @@ async fn authenticated_wants_a_key() {
 #[tokio::test]
 async fn what_no_rule_allows_is_denied_to_keys_as_well() {
     check("  access: Policy\n", [403, 401, 401]).await;
+}
+
+#[tokio::test]
+async fn one_callers_streams_are_nothing_to_another() {
+    const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"secret"}}"#;
+    let server = server(legacy(), |_| Script::sse().event(NOTE).hold()).await;
+    let keys = [ApiKey::new([1; 32]), ApiKey::new([2; 32])];
+    let rig = Rig::guarding(&server, directory(&[&keys[0], &keys[1]]).await).await;
+    let url = rig.url();
+    let [ada, eve] = keys
+        .each_ref()
+        .map(|key| format!("Bearer {}", key.expose()));
+    let open = async |caller: &str| {
+        let params = r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"it","version":"1"}}"#;
+        let request = http::legacy(&url, 1, "initialize", params);
+        let reply = request.header("Authorization", caller).send().await;
+        let id = reply.unwrap().header("mcp-session-id").map(str::to_owned);
+        id.unwrap()
+    };
+    let after = async |caller: &str, session: &str, event: &str| {
+        let request = http::get(&url)
+            .unwrap()
+            .header("Accept", "text/event-stream")
+            .header("Authorization", caller)
+            .header("Mcp-Session-Id", session)
+            .header("Last-Event-ID", event);
+        request.send().await.unwrap().status
+    };
+    let (adas, eves) = (open(&ada).await, open(&eve).await);
+    let request = http::legacy(&url, 2, "tools/call", r#"{"name":"echo"}"#)
+        .header("Authorization", &ada)
+        .header("Mcp-Session-Id", &adas);
+    let mut reply = request.send().await.unwrap();
+    let event = reply.event().await.unwrap().unwrap().id.unwrap();
+    assert_eq!(after(&eve, &adas, &event).await, 404, "not her session");
+    assert_eq!(after(&eve, &eves, &event).await, 400, "not her stream");
+    assert_eq!(after(&ada, &eves, &event).await, 404);
+    assert_eq!(after(&ada, &adas, &event).await, 200);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use auth::KeyDirectory;
 use gateway::{Door, Doors, Gateway, Report, Settings};
 use resources::{ResourceSet, Values, build, parse};
 use serde_json::Value;
@@ -58,6 +59,10 @@ impl Rig {
 
     /// The same without waiting, and with a program that supervises children.
     pub(crate) async fn starting(yaml: &str, supervisor: PathBuf) -> Self {
+        Self::serving(yaml, supervisor, KeyDirectory::empty().into()).await
+    }
+
+    async fn serving(yaml: &str, supervisor: PathBuf, keys: Arc<KeyDirectory>) -> Self {
         let gateway = Gateway::start(&set(yaml), Settings::alone(supervisor)).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = bind(&ListenSpec {
@@ -69,7 +74,7 @@ impl Rig {
         .unwrap();
         let address = bound.local_address();
         let (trigger, watch) = drain::channel();
-        let doors = Doors::new(gateway.clone(), vec![Door::loopback()]);
+        let doors = Doors::with_keys(gateway.clone(), vec![Door::loopback()], keys);
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(bound, doors, Arc::new(Limits::default()), watch));
         Self {
@@ -78,6 +83,14 @@ impl Rig {
             _tasks: tasks,
             _trigger: trigger,
         }
+    }
+
+    /// The gateway in front of one scripted server named `a`, for callers with these keys.
+    pub(crate) async fn guarding(server: &RawServer, keys: Arc<KeyDirectory>) -> Self {
+        let yaml = toolset(&[("a", &server.url(), "")]);
+        let rig = Self::serving(&yaml, "/bin/false".into(), keys).await;
+        rig.until(|report| report.settled).await;
+        rig
     }
 
     /// The gateway in front of one scripted server named `a`.

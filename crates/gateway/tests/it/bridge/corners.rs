@@ -5,63 +5,12 @@ use testkit::http;
 use testkit::raw::{Canned, Gate, RawServer, Script, canned, feed, gate};
 
 use super::asking::{
-    CALL, CAN, FORM, asker, asker_with, call, is_answer, key, opening, question, request, retry,
-    retry_of,
+    CALL, CAN, FORM, asker, asker_with, call, is_answer, key, question, request, retry, retry_of,
 };
 use super::rounds::{DONE, answer, asking_once};
-use crate::rig::{Rig, legacy, modern, next, server, set, toolset};
+use crate::rig::{Rig, Session, legacy, modern, next, server, set, toolset};
 
 const ELICIT: &str = "elicitation/create";
-
-/// A legacy server that asks on the session's own stream and answers a call only when it was answered itself.
-async fn asks_aside() -> (RawServer, testkit::raw::Opener) {
-    let (push, events) = feed();
-    let (open, closed) = gate();
-    let offer = legacy();
-    let server = RawServer::start(move |seen| {
-        let asks = seen.header("mcp-session-id") == Some("asks");
-        if &*seen.method == "GET" {
-            return if asks {
-                Script::sse().follow(&events).hold()
-            } else {
-                Script::status(405)
-            };
-        }
-        match seen.rpc_method().as_deref() {
-            Some("initialize") => {
-                let can = !seen.json()["params"]["capabilities"]["sampling"].is_null();
-                opening(seen, offer.capabilities, if can { "asks" } else { "own" })
-            }
-            Some("tools/call") => {
-                push.event(question(("\"aside\"", ELICIT, FORM), "m"))
-                    .unwrap();
-                // Not even a head before that.
-                late(&closed, 200, &seen.result(r#"{"content":[]}"#))
-            }
-            _ => canned(&offer, seen).unwrap_or_else(Script::accepted),
-        }
-    })
-    .await
-    .unwrap();
-    (server, open)
-}
-
-#[tokio::test]
-async fn a_server_that_answers_the_call_with_nothing_before_it_was_answered_itself_is_answered() {
-    // Servers that answer calls with plain JSON have only the session's own stream to ask on.
-    let (server, open) = asks_aside().await;
-    let rig = Rig::before(&server).await;
-    let asked = call(&rig, "1", CALL).await;
-    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
-    let params = retry(&asked, &[(&key(&asked), r#"{"action":"accept"}"#)]);
-    let (answer, ()) = tokio::join!(call(&rig, "2", &params), async {
-        let got = server.wait_for(1, is_answer).await.unwrap();
-        assert_eq!(got[0].json()["id"], "aside");
-        open.open();
-    });
-    assert_eq!(answer["result"]["content"], json!([]), "{answer}");
-    assert_eq!(server.requests_of("tools/call").len(), 1);
-}
 
 #[tokio::test]
 async fn prompts_and_resources_wait_as_tools_do() {
@@ -134,42 +83,6 @@ async fn prompts_and_resources_wait_as_tools_do() {
         assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
         assert_eq!(server.requests_of(method).len(), 1);
     }
-}
-
-#[tokio::test]
-async fn a_server_that_talks_much_while_the_call_waits_is_neither_lost_nor_cut_short() {
-    let (push, events) = feed();
-    let server = server(legacy(), move |_| {
-        Script::sse()
-            .event(question(("1", ELICIT, FORM), "m"))
-            .follow(&events)
-            .hold()
-    })
-    .await;
-    let rig = Rig::before(&server).await;
-    let meta = CAN.replacen('{', r#"{"progressToken":"p","#, 1);
-    let mut reply = request(&rig, "1", CALL, &meta).send().await.unwrap();
-    let asked = reply.answer().await.unwrap();
-    let call = server.requests_of("tools/call").remove(0);
-    let token = call.json()["params"]["_meta"]["progressToken"].clone();
-    for step in 0..500 {
-        push.event(format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{step}}}}}"#)).unwrap();
-    }
-    push.event(call.result(r#"{"content":[]}"#)).unwrap();
-    let params = retry(&asked, &[(&key(&asked), "{}")]);
-    let mut reply = request(&rig, "2", &params, &meta).send().await.unwrap();
-    let mut last = -1;
-    loop {
-        let message = next(&mut reply).await;
-        if message["result"].is_object() {
-            break;
-        }
-        assert_eq!(message["params"]["progressToken"], "p");
-        let step = message["params"]["progress"].as_i64().unwrap();
-        assert!(step > last, "in order");
-        last = step;
-    }
-    assert_eq!(last, 499, "the newest word on progress is not lost");
 }
 
 #[tokio::test]

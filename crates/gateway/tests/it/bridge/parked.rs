@@ -1,13 +1,12 @@
 //! What a legacy server asks in a call comes to a modern client as `input_required`, and its answers go on with the call.
 
 use serde_json::{Value, json};
-use testkit::raw::{RawServer, Script, canned, feed};
+use testkit::raw::{Script, feed};
 
 use super::asking::{
-    CALL, CAN, FORM, asker, call, is_answer, is_call, is_cancel, key, keys, opening, question,
-    request, retry, retry_of,
+    CALL, FORM, asker, call, is_answer, key, keys, question, request, retry, retry_of,
 };
-use crate::rig::{Rig, legacy, next, server, toolset};
+use crate::rig::{Rig, legacy, server, toolset};
 
 const ELICIT: &str = "elicitation/create";
 const SAMPLE: &str = "sampling/createMessage";
@@ -213,184 +212,6 @@ async fn a_kind_that_the_client_did_not_declare_is_refused_to_the_server_and_nev
 }
 
 #[tokio::test]
-async fn a_visit_to_a_url_is_asked_only_of_clients_that_declared_it() {
-    // MCP 2025-11-25, client/elicitation: an empty `elicitation` means forms only, and a mode that is not declared must not be asked.
-    const VISIT: &str =
-        r#"{"mode":"url","message":"MARK","url":"https://example.com","elicitationId":"e"}"#;
-    let server = asker(&[&[("1", ELICIT, VISIT)]]).await;
-    let rig = Rig::before(&server).await;
-    let asked = call(&rig, "1", CALL).await;
-    let entry = &asked["result"]["inputRequests"][key(&asked)];
-    assert_eq!(
-        entry["params"],
-        json!({"mode": "url", "message": "m", "url": "https://example.com"})
-    );
-    for declared in ["{}", r#"{"form":{}}"#] {
-        let meta = format!(
-            r#"{{"io.modelcontextprotocol/clientCapabilities":{{"elicitation":{declared}}}}}"#
-        );
-        let mut reply = request(&rig, "2", CALL, &meta).send().await.unwrap();
-        let answer = reply.answer().await.unwrap();
-        assert_eq!(
-            answer["result"]["structuredContent"]["got"],
-            json!([{"error": -32601}]),
-            "{declared}: {answer}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_question_on_the_sessions_own_stream_belongs_to_the_call_that_has_the_session() {
-    let (push, events) = feed();
-    let (end, ends) = feed();
-    let offer = legacy();
-    let server = RawServer::start(move |seen| {
-        let asks = seen.header("mcp-session-id") == Some("asks");
-        if &*seen.method == "GET" {
-            return if asks {
-                Script::sse().follow(&events).hold()
-            } else {
-                Script::status(405)
-            };
-        }
-        match seen.rpc_method().as_deref() {
-            Some("initialize") => {
-                let can = !seen.json()["params"]["capabilities"]["sampling"].is_null();
-                opening(seen, offer.capabilities, if can { "asks" } else { "own" })
-            }
-            Some("tools/call") => {
-                push.event(question(("\"aside\"", ELICIT, FORM), "m"))
-                    .unwrap();
-                Script::sse().follow(&ends).hold()
-            }
-            _ => canned(&offer, seen).unwrap_or_else(Script::accepted),
-        }
-    })
-    .await
-    .unwrap();
-    let rig = Rig::before(&server).await;
-    let asked = call(&rig, "1", CALL).await;
-    assert_eq!(keys(&asked, ELICIT).len(), 1);
-    let params = retry(&asked, &[(&key(&asked), r#"{"action":"accept"}"#)]);
-    let (answer, ()) = tokio::join!(call(&rig, "2", &params), async {
-        let got = server.wait_for(1, is_answer).await.unwrap();
-        assert_eq!(
-            (
-                got[0].text().as_str(),
-                got[0].header("mcp-session-id").unwrap()
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":"aside","result":{"action":"accept"}}"#,
-                "asks"
-            )
-        );
-        let calls = server.requests_of("tools/call");
-        end.event(calls[0].result(r#"{"content":[]}"#)).unwrap();
-    });
-    assert_eq!(answer["result"]["content"], json!([]), "{answer}");
-}
-
-#[tokio::test]
-async fn what_was_said_before_the_question_comes_before_it_under_the_clients_own_token() {
-    let (push, events) = feed();
-    let server = server(legacy(), move |seen| {
-        let token = &seen.json()["params"]["_meta"]["progressToken"];
-        let progress = |step: u8| {
-            format!(
-                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{step},"n":1.0}}}}"#
-            )
-        };
-        let log = |level: &str| {
-            format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}","data":"x"}}}}"#)
-        };
-        for event in [progress(2), log("info"), log("error"), seen.result(r#"{"content":[]}"#)] {
-            push.event(event).unwrap();
-        }
-        Script::sse()
-            .event(log("debug"))
-            .event(progress(1))
-            .event(log("warning"))
-            .event(question(("1", ELICIT, FORM), "m"))
-            .follow(&events)
-            .end()
-    })
-    .await;
-    let rig = Rig::before(&server).await;
-    let meta = |token: &str, level: &str| {
-        CAN.replacen(
-            '{',
-            &format!(r#"{{"progressToken":{token},"io.modelcontextprotocol/logLevel":"{level}","#),
-            1,
-        )
-    };
-    let mut reply = request(&rig, "1", CALL, &meta("\"one\"", "info"))
-        .send()
-        .await
-        .unwrap();
-    let progress = next(&mut reply).await;
-    assert_eq!(
-        progress["params"],
-        json!({"progressToken": "one", "progress": 1, "n": 1.0})
-    );
-    assert_eq!(next(&mut reply).await["params"]["level"], "warning");
-    // The server does not wait for the answer here; what it says next is still part of the first round.
-    let mut rest: Vec<Value> = Vec::new();
-    while let Some(event) = reply.event().await.unwrap() {
-        rest.push(event.json());
-    }
-    let last = rest.last().unwrap();
-    assert!(last["result"].is_object(), "{rest:?}");
-    assert!(
-        rest.iter()
-            .filter(|message| message["method"] == "notifications/progress")
-            .all(|message| message["params"]["progressToken"] == "one"),
-        "{rest:?}"
-    );
-}
-
-#[tokio::test]
-async fn progress_after_the_retry_comes_under_its_token_and_at_its_log_level() {
-    let (push, events) = feed();
-    let server = server(legacy(), move |_| {
-        Script::sse()
-            .event(question(("1", ELICIT, FORM), "m"))
-            .follow(&events)
-            .end()
-    })
-    .await;
-    let rig = Rig::before(&server).await;
-    let meta = |more: &str| CAN.replacen('{', &format!("{{{more}"), 1);
-    let mut reply = request(&rig, "1", CALL, &meta(r#""progressToken":1,"#))
-        .send()
-        .await
-        .unwrap();
-    let asked = reply.answer().await.unwrap();
-    let call = &server.requests_of("tools/call")[0];
-    let token = &call.json()["params"]["_meta"]["progressToken"];
-    for event in [
-        format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":2}}}}"#),
-        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"low"}}"#.to_owned(),
-        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"high"}}"#.to_owned(),
-        call.result(r#"{"content":[]}"#),
-    ] {
-        push.event(event).unwrap();
-    }
-    let params = retry(&asked, &[(&key(&asked), "{}")]);
-    let more = r#""progressToken":"two","io.modelcontextprotocol/logLevel":"error","#;
-    let mut reply = request(&rig, "2", &params, &meta(more))
-        .send()
-        .await
-        .unwrap();
-    let progress = next(&mut reply).await;
-    assert_eq!(
-        progress["params"],
-        json!({"progressToken": "two", "progress": 2})
-    );
-    assert_eq!(next(&mut reply).await["params"]["data"], "high");
-    assert_eq!(next(&mut reply).await["result"]["content"], json!([]));
-}
-
-#[tokio::test]
 async fn two_calls_that_wait_do_not_mix() {
     let server = asker(&[&[("1", ELICIT, FORM)], &[("1", ELICIT, FORM)]]).await;
     let rig = Rig::before(&server).await;
@@ -478,16 +299,4 @@ async fn with_several_servers_it_is_marked_who_asks() {
     let answer = call(&rig, "2", &retry(&asked, &[(&key(&asked), "{}")])).await;
     assert_eq!(answer["result"]["resultType"], "complete");
     assert!(!two.requests().iter().any(is_call));
-}
-
-#[tokio::test]
-async fn a_ping_in_a_call_is_answered_here() {
-    let server = asker(&[&[("\"p\"", "ping", "{}")]]).await;
-    let rig = Rig::before(&server).await;
-    let answer = call(&rig, "1", CALL).await;
-    assert_eq!(
-        answer["result"]["structuredContent"]["got"],
-        json!([{}]),
-        "{answer}"
-    );
 }
