@@ -10,4 +10,4 @@ mod seal;
 pub use api_key::{API_KEY_PREFIX, API_KEY_RANDOM_BYTES, ApiKey, KeyHash};
 pub use caller::Caller;
 pub use key_directory::{KEYS_REFRESH, KEYS_STALE_MAX, KeyDirectory, NotAccepted};
-pub use seal::{Bound, KEY_BYTES, Key, KeyRing, NONCE_BYTES, Purpose, Unsealed};
+pub use seal::{Bound, KEY_BYTES, Key, KeyRing, NONCE_BYTES, Purpose, Unsealed, WrongKeys};

@@ -18,6 +18,10 @@ pub const KEY_BYTES: usize = 32;
 pub const NONCE_BYTES: usize = 24;
 /// The longest text that is looked at, in bytes.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
+/// The same for what we store ourselves.
+const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// Keys of one ring: the current one, the next and the previous.
+const KEYS_MAX: usize = 3;
 const VERSION: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
 const HEAD_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
@@ -65,6 +69,19 @@ impl Purpose {
             Self::Question => "question",
             Self::Hop => "hop",
             Self::Record => "record",
+        }
+    }
+
+    const fn text_bytes_max(self) -> usize {
+        match self {
+            Self::Record => RECORD_BYTES_MAX,
+            Self::Session
+            | Self::Cursor
+            | Self::RequestState
+            | Self::Task
+            | Self::Event
+            | Self::Question
+            | Self::Hop => TEXT_BYTES_MAX,
         }
     }
 }
@@ -134,6 +151,29 @@ impl KeyRing {
         Self { current, accepted }
     }
 
+    /// Reads one to three keys of 32 bytes in base64url, apart by spaces, commas or lines: the current one, then those that only open.
+    ///
+    /// # Errors
+    /// [`WrongKeys`] says what is wrong, and nothing of a key.
+    pub fn parse(text: &str) -> Result<Self, WrongKeys> {
+        let words = text
+            .split(|c: char| c.is_whitespace() || c == ',')
+            .filter(|word| !word.is_empty());
+        let mut keys = Vec::new();
+        for (at, word) in words.enumerate() {
+            let word = word.trim_end_matches('=');
+            let bytes = URL_SAFE_NO_PAD.decode(word).unwrap_or_default();
+            let master: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| WrongKeys::Key(at + 1))?;
+            keys.push(Key::new(&master));
+        }
+        if keys.len() > KEYS_MAX {
+            return Err(WrongKeys::Many(keys.len()));
+        }
+        let mut keys = keys.into_iter();
+        let current = keys.next().ok_or(WrongKeys::None)?;
+        Ok(Self::new(current, keys.collect()))
+    }
+
     /// Seals `plain` for one purpose and one holder. `nonce` must be random.
     ///
     /// The text is visible ASCII without `=`, `.` or `~`, and 45 bytes and a third longer than `plain`, rounded up.
@@ -187,7 +227,7 @@ impl KeyRing {
         bound: Bound<'_>,
         text: &[u8],
     ) -> Result<Vec<u8>, Unsealed> {
-        if text.len() > TEXT_BYTES_MAX {
+        if text.len() > purpose.text_bytes_max() {
             return Err(Unsealed);
         }
         let whole = URL_SAFE_NO_PAD.decode(text).map_err(|_| Unsealed)?;
@@ -213,6 +253,22 @@ impl KeyRing {
             .decrypt(&XNonce::from(nonce), payload)
             .map_err(|_| Unsealed)
     }
+}
+
+/// Why a text gives no keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WrongKeys {
+    /// There is none.
+    #[error("there is no key; expected 32 random bytes in base64url")]
+    None,
+    /// One is no key, counted from 1.
+    #[error("key {0} is not 32 bytes in base64url")]
+    Key(usize),
+    /// There are more than a rotation needs.
+    #[error(
+        "there are {0} keys; at most {KEYS_MAX} are taken: the current, the next and the previous one"
+    )]
+    Many(usize),
 }
 
 /// It is not ours, not for this purpose, not for this holder, or was changed.
@@ -338,6 +394,33 @@ mod tests {
             ring.open(Purpose::Task, bound(&ada), text.as_bytes()),
             Ok(b"t1".to_vec())
         );
+    }
+
+    #[test]
+    fn the_first_key_of_a_text_seals_and_the_others_open() {
+        let word = |byte: u8| URL_SAFE_NO_PAD.encode([byte; KEY_BYTES]);
+        let caller = ada();
+        let read = KeyRing::parse(&format!("{}\n{}=,\n", word(2), word(1))).unwrap();
+        let text = read.seal(Purpose::Task, bound(&caller), b"x", NONCE);
+        let opens = |ring: &KeyRing| ring.open(Purpose::Task, bound(&caller), text.as_bytes());
+        assert!(opens(&ring(2, &[])).is_ok());
+        assert_eq!(opens(&ring(1, &[])), Err(Unsealed));
+        let text = ring(1, &[]).seal(Purpose::Task, bound(&caller), b"x", NONCE);
+        assert!(
+            read.open(Purpose::Task, bound(&caller), text.as_bytes())
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn wrong_keys_are_told_by_their_place_only() {
+        let word = URL_SAFE_NO_PAD.encode([1; KEY_BYTES]);
+        let wrong = |text: &str| KeyRing::parse(text).unwrap_err();
+        assert_eq!(wrong(" \n"), WrongKeys::None);
+        assert_eq!(wrong(&format!("{word} secret")), WrongKeys::Key(2));
+        assert_eq!(wrong(&word[1..]), WrongKeys::Key(1));
+        let four = [word.as_str(); 4].join(",");
+        assert_eq!(wrong(&four), WrongKeys::Many(4));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 use crate::failure::UpstreamFailure;
+use crate::handles::random;
 use crate::upstream::{
     Answer, Audience, Duplex, Frames, Head, HttpLink, Program, open_legacy_sse, start_program,
 };
@@ -160,6 +161,41 @@ impl Conversation {
             conversation.end().await;
         }
         Ok((conversation, answer?))
+    }
+
+    /// A legacy session that another process has opened; only those over HTTP are bound to no connection.
+    pub(crate) fn resumed(
+        server: Arc<str>,
+        way: &Way,
+        session: HeaderValue,
+        version: Version,
+        uncorrelated: mpsc::Sender<Bytes>,
+    ) -> Option<Self> {
+        let Way::Http(link, _) = way else {
+            return None;
+        };
+        // No number may be used twice in one session, and the other process counted from the start (basic, "Requests").
+        let [a, b, c, d] = random();
+        let beyond = (u64::from(u32::from_be_bytes([a, b, c, d])) | 1) << 20;
+        Some(Self {
+            server,
+            version,
+            wire: Wire::Http {
+                link: link.clone(),
+                session: Some(session),
+                _owner: uncorrelated,
+            },
+            ids: Arc::new(AtomicU64::new(beyond)),
+            place: None,
+        })
+    }
+
+    /// The id of the server's session, where one is said with each message.
+    pub(crate) const fn session_id(&self) -> Option<&HeaderValue> {
+        match &self.wire {
+            Wire::Http { session, .. } => session.as_ref(),
+            Wire::Duplex(_) => None,
+        }
     }
 
     /// Takes a place among the server's processes for as long as it lives.

@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::exchange::Parking;
 use crate::handles::Handles;
-use crate::session::{Session, Sessions};
+use crate::replica::Replicas;
+use crate::session::{Records, Session, Sessions};
 use crate::settings::Settings;
 use crate::table::{self, Table};
 
@@ -33,6 +34,7 @@ pub struct Gateway {
     pub(crate) sessions: Sessions,
     /// Calls that wait for their client.
     pub(crate) parking: Arc<Parking>,
+    records: Option<Arc<Records>>,
     bell: Arc<Notify>,
     closing: watch::Sender<bool>,
     /// Grows with each new table.
@@ -53,11 +55,15 @@ impl Gateway {
         let bell = Arc::new(Notify::new());
         let first = table::build(set, &Table::default(), &settings, &bell)?;
         let parking = Arc::new(Parking::new(settings.handles.clone()));
+        let sessions = Sessions::new();
+        let keep = |store| Records::new(store, settings.handles.clone(), sessions.start());
+        let records = settings.store.clone().map(keep);
         let gateway = Arc::new(Self {
             settings,
             table: ArcSwap::from_pointee(first),
-            sessions: Sessions::new(),
+            sessions,
             parking,
+            records,
             bell,
             closing: watch::Sender::new(false),
             applied: watch::Sender::new(0),
@@ -68,6 +74,11 @@ impl Gateway {
         let mut tasks = gateway.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.spawn(merge(Arc::downgrade(&gateway), gateway.bell.clone()));
         tasks.spawn(sweep(Arc::downgrade(&gateway)));
+        tasks.spawn(gateway.settings.replicas.clone().follow());
+        if let Some(records) = &gateway.records {
+            tasks.spawn(records.clone().follow());
+            tasks.spawn(records.clone().clean());
+        }
         drop(tasks);
         Ok(gateway)
     }
@@ -119,6 +130,11 @@ impl Gateway {
     pub async fn close(&self) {
         self.close_streams();
         self.parking.close().await;
+        if let Some(records) = &self.records
+            && let Err(error) = records.save().await
+        {
+            tracing::warn!(%error, "records of sessions could not be written");
+        }
         let sessions = self.sessions.all();
         join_all(sessions.iter().map(|session| self.end(session))).await;
         let mut left =
@@ -156,6 +172,16 @@ impl Gateway {
     /// What seals session ids and other handles.
     pub(crate) fn handles(&self) -> &Arc<Handles> {
         &self.settings.handles
+    }
+
+    /// What outlives this process of its sessions, if anything does.
+    pub(crate) const fn records(&self) -> Option<&Arc<Records>> {
+        self.records.as_ref()
+    }
+
+    /// The other processes that serve the same endpoints.
+    pub(crate) fn replicas(&self) -> &Arc<Replicas> {
+        &self.settings.replicas
     }
 
     /// The table as it is now.

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use auth::{Bound, Caller, KEY_BYTES, Key, KeyRing, NONCE_BYTES, Purpose, Unsealed};
 
 /// Bytes that name one run of one process.
 pub const INCARNATION_BYTES: usize = 8;
 
 /// One run of one process: a restarted process is another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub [u8; INCARNATION_BYTES]);
 
 impl fmt::Debug for Incarnation {
@@ -40,6 +43,12 @@ impl Handles {
     #[must_use]
     pub fn fleeting() -> Self {
         Self::new(KeyRing::new(Key::new(&random::<KEY_BYTES>()), Vec::new()))
+    }
+
+    /// A key that nobody has yet, as text.
+    #[must_use]
+    pub fn fresh_key() -> String {
+        URL_SAFE_NO_PAD.encode(random::<KEY_BYTES>())
     }
 
     /// This run of this process.
@@ -83,6 +92,11 @@ impl Handles {
     ) -> Result<Vec<u8>, Unsealed> {
         self.ring.open(purpose, Bound { caller, toolset }, text)
     }
+}
+
+/// The run that a handle's plain text names first, where it names one.
+pub(crate) fn owner(plain: &[u8]) -> Option<Incarnation> {
+    plain.first_chunk().copied().map(Incarnation)
 }
 
 /// Random bytes that nobody can guess.

@@ -9,6 +9,7 @@ use protocol::mcp::{Era, Method, Version};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::adopt;
 use crate::conversation::own_info;
 use crate::failure::UpstreamFailure;
 use crate::gateway::Gateway;
@@ -52,13 +53,7 @@ pub(crate) async fn initialize(
             "{\"name\":\"unknown\",\"version\":\"0\"}",
         )?,
     };
-    let heard = inbound.toolset.changes.now(Era::Legacy);
-    let session = gateway.sessions.open(
-        inbound.caller.clone(),
-        inbound.toolset.name.clone(),
-        client,
-        heard,
-    )?;
+    let session = adopt::open(gateway, inbound.caller.clone(), &inbound.toolset, client).await?;
     let view = inbound.toolset.view(Era::Legacy);
     let instructions = view
         .instructions

@@ -6,9 +6,11 @@
 //! Start reading at `call.rs`: one call from top to bottom.
 
 mod admit;
+mod adopt;
 mod binding;
 mod call;
 mod check;
+mod clock;
 mod conversation;
 mod digest;
 mod edge;
@@ -23,6 +25,7 @@ mod legacy;
 mod list;
 mod modern;
 mod refuse;
+mod replica;
 mod reply;
 mod report;
 mod request;
@@ -37,8 +40,9 @@ mod upstream;
 mod view;
 
 pub use check::check;
-pub use edge::{Door, Doors, serve_stdio, serve_stdio_until};
+pub use edge::{Door, Doors, PeerDoor, serve_stdio, serve_stdio_until};
 pub use gateway::Gateway;
 pub use handles::{Handles, INCARNATION_BYTES, Incarnation};
+pub use replica::{Peer, Peering, Replicas};
 pub use report::{EraReport, Report, ServerReport, ToolsetReport};
 pub use settings::Settings;

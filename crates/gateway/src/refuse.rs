@@ -80,6 +80,12 @@ pub(crate) enum Refusal {
     /// No more sessions.
     #[error("{0} sessions are open already; try again later")]
     TooManySessions(usize),
+    /// Whether the session lives cannot be told now.
+    #[error("the session's record cannot be read at the moment; try again later")]
+    NoRecord,
+    /// Words of one replica to another, where only clients speak.
+    #[error("header `marque-hop` is for replicas, and these do not come in here")]
+    Hop,
     /// No such method, or not offered.
     #[error("method `{0}` is not offered here")]
     Method(String),
@@ -149,13 +155,14 @@ impl Refusal {
             Self::Incomplete(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthenticated | Self::Credential => StatusCode::UNAUTHORIZED,
             Self::CredentialUnknown => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooManySessions(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManySessions(_) | Self::NoRecord => StatusCode::SERVICE_UNAVAILABLE,
             Self::DoubledHeader(_)
             | Self::Malformed(_)
             | Self::HeaderMismatch { .. }
             | Self::Version(_)
             | Self::NoSession
             | Self::UnknownEvent
+            | Self::Hop
             | Self::Extension(_) => StatusCode::BAD_REQUEST,
             // MCP 2026-07-28, streamable-http, "Protocol Version Header": 404 with a JSON-RPC body.
             Self::Method(_) if era == Era::Modern => StatusCode::NOT_FOUND,
@@ -189,6 +196,7 @@ impl Refusal {
             | Self::AnswerLost
             | Self::Unanswered(_)
             | Self::Lost
+            | Self::NoRecord
             | Self::Busy(_)
             | Self::Upstream(_) => code::INTERNAL_ERROR,
             Self::Malformed(Malformed::Message { .. })
@@ -208,6 +216,7 @@ impl Refusal {
             | Self::UnknownEvent
             | Self::StreamOver
             | Self::TooManySessions(_)
+            | Self::Hop
             | Self::Unauthenticated
             | Self::Credential
             | Self::CredentialUnknown

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use http::HeaderValue;
 use protocol::json_rpc::Message;
 use protocol::mcp::{Era, Version};
 use resources::{FailureMode, Finding, Isolation, ProtocolPin, ResourceSet, ServerId};
@@ -364,6 +365,19 @@ impl Server {
         self.health.note(&opened);
         let (conversation, answer) = opened?;
         Ok((conversation.with_place(place), answer, uncorrelated))
+    }
+
+    /// Takes up a legacy session that another process of ours has left, where sessions outlive connections.
+    pub(crate) fn resume(
+        &self,
+        session: HeaderValue,
+        version: Version,
+    ) -> Option<(Conversation, mpsc::Receiver<Bytes>)> {
+        let (sender, uncorrelated) = mpsc::channel(UNCORRELATED_MAX);
+        let way = self.legacy_way();
+        let conversation =
+            Conversation::resumed(self.name.clone(), &way, session, version, sender)?;
+        Some((conversation, uncorrelated))
     }
 
     /// A place for one more process, where the way needs one.

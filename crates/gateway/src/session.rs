@@ -2,15 +2,18 @@
 
 mod deliver;
 mod following;
+mod handle;
 mod inflight;
 mod leg;
+mod opened;
 mod questions;
+mod record;
 mod replay;
 mod sessions;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use protocol::json::{members, set_member};
 use protocol::mcp::{Era, Version, bridge};
@@ -28,13 +31,17 @@ use crate::server::{Held, Server};
 use crate::table::Epochs;
 use following::Following;
 use inflight::Inflight;
+use record::Upstream;
 use replay::Streams;
 
+pub(crate) use handle::{SessionId, Told};
 pub(crate) use inflight::Ticket;
 pub(crate) use leg::Leg;
+pub(crate) use opened::Holder;
 pub(crate) use questions::{Questions, RoundAnswers};
+pub(crate) use record::{Details, LAST_USE_GRAIN, Records};
 pub(crate) use replay::{Event, EventIds, Numbered, Reader, Resumed};
-pub(crate) use sessions::{SessionId, Sessions};
+pub(crate) use sessions::{AGE_MAX, IDLE_MAX, Sessions};
 
 /// Resources one session may subscribe to.
 const SUBSCRIPTIONS_MAX: usize = 1000;
@@ -43,7 +50,9 @@ const SUBSCRIPTIONS_MAX: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
-    /// Whose it is: possession of the id proves nothing.
+    /// What the client knows it by.
+    pub(crate) handle: Box<str>,
+    /// Whose it is: possession of the handle proves nothing.
     pub(crate) caller: Caller,
     /// The toolset it was opened on.
     pub(crate) toolset: Arc<str>,
@@ -53,7 +62,15 @@ pub(crate) struct Session {
     client_info: Box<str>,
     /// Seconds since the sessions' start.
     used: AtomicU64,
-    opened: u64,
+    /// When it is over, used or not, counted likewise.
+    ends: u64,
+    /// The same in seconds since 1970.
+    pub(crate) expires_at: u64,
+    /// When its use was last written, counted as `used`.
+    noted: AtomicU64,
+    /// Where it is written what another process would need.
+    records: Option<Arc<Records>>,
+    me: Weak<Self>,
     /// Whether it belongs to one line, whose end is its end.
     on_line: AtomicBool,
     /// The lists as the client knows them: what changed since is said on its next stream.
@@ -82,6 +99,8 @@ struct State {
     subscriptions: Vec<Subscription>,
     /// Modern servers that tell of resources.
     following: HashMap<ServerId, Following>,
+    /// Servers' sessions that another process has left, until they are used.
+    former: Vec<Upstream>,
 }
 
 /// One resource whose updates the client wants.
@@ -205,6 +224,7 @@ impl Session {
             !state.ended
         };
         if is_wanted {
+            self.changed();
             return Ok(leg);
         }
         leg.end().await;
@@ -300,6 +320,7 @@ impl Session {
     /// Remembers the log level for conversations opened later.
     pub(crate) fn set_log_level(&self, level: &str) {
         self.state().log_level = Some(level.into());
+        self.changed();
     }
 
     /// The log level the client wants, raw JSON.
@@ -331,6 +352,8 @@ impl Session {
             own: own.into(),
             _held: held,
         });
+        drop(state);
+        self.changed();
         Ok(())
     }
 
@@ -339,6 +362,17 @@ impl Session {
         self.state()
             .subscriptions
             .retain(|known| *known.shown != *shown);
+        self.changed();
+    }
+
+    /// The session that another process has left at a server; it is taken once.
+    fn former(&self, server: &ServerId) -> Option<Upstream> {
+        let mut state = self.state();
+        let at = state
+            .former
+            .iter()
+            .position(|left| *left.server == *server.as_str())?;
+        Some(state.former.swap_remove(at))
     }
 
     /// The subscriptions to one server, as the server knows them.
@@ -353,7 +387,7 @@ impl Session {
     }
 
     /// The subscriptions to one server: shown URIs beside its own.
-    fn subscriptions_of(&self, server: &ServerId) -> Vec<(String, String)> {
+    pub(crate) fn subscriptions_of(&self, server: &ServerId) -> Vec<(String, String)> {
         let state = self.state();
         let known = state.subscriptions.iter();
         known
@@ -405,6 +439,10 @@ impl Session {
     /// The session was used at `now`, in seconds since the sessions' start.
     pub(crate) fn touch(&self, now: u64) {
         self.used.store(now, Ordering::Relaxed);
+        if now.saturating_sub(self.noted.load(Ordering::Relaxed)) > LAST_USE_GRAIN.as_secs() {
+            self.noted.store(now, Ordering::Relaxed);
+            self.changed();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

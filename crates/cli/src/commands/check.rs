@@ -88,10 +88,7 @@ fn load(paths: &[PathBuf]) -> (Option<ResourceSet>, Vec<Finding>) {
 /// Contacts every server, as a start would, and says what a start would say.
 async fn connect(set: ResourceSet) -> Vec<Finding> {
     let settings = match program() {
-        Ok(supervisor) => Settings {
-            supervisor,
-            handles: gateway::Handles::fleeting().into(),
-        },
+        Ok(supervisor) => Settings::alone(supervisor),
         Err(reason) => return vec![Finding::error("no-program", reason)],
     };
     let gateway = match Gateway::start(&set, settings) {

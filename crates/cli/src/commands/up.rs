@@ -13,11 +13,14 @@ use crate::telemetry::{self, LogFormat};
 mod admin;
 mod announce;
 mod callers;
+mod keys;
 mod listeners;
 mod reload;
+mod replicas;
 mod serve;
 mod stop;
 
+pub(crate) use keys::KeysFrom;
 use stop::Stop;
 
 /// The arguments of `marque up`.
@@ -60,6 +63,27 @@ pub(crate) struct UpArgs {
     /// Where to answer /readyz and /livez with details, or `off`
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8485")]
     pub(crate) admin: Admin,
+
+    /// What seals session ids: 1 to 3 keys of 32 bytes in base64url, the first seals, all open; without it, a key is made once in the state directory
+    #[arg(long, value_name = "env:NAME|file:PATH")]
+    pub(crate) handle_keys: Option<KeysFrom>,
+
+    /// Where the other replicas listen for each other, as HOST:PORT, or dns:NAME:PORT for every address of a name; several apart by commas
+    #[arg(
+        long,
+        value_name = "PLACES",
+        value_delimiter = ',',
+        conflicts_with = "stdio"
+    )]
+    pub(crate) peers: Vec<gateway::Peer>,
+
+    /// Where to listen for the other replicas; clients are not answered there
+    #[arg(long, value_name = "ADDR", requires = "peers")]
+    pub(crate) peer_listen: Option<SocketAddr>,
+
+    /// What replicas know each other by: 1 to 3 keys as for --handle-keys, but not the same
+    #[arg(long, value_name = "env:NAME|file:PATH", requires = "peers")]
+    pub(crate) peer_key: Option<KeysFrom>,
 
     /// How long calls may take to finish when the program is asked to stop
     #[arg(long, value_name = "TIME", default_value = "10s")]

@@ -19,6 +19,7 @@ mod keys;
 mod up;
 mod up_processes;
 mod up_reload;
+mod up_replicas;
 mod up_start;
 mod up_stdio;
 mod up_stop;

@@ -142,7 +142,7 @@ pub(super) fn framed(reply: Reply, accepts: Accepts, asked: Option<Asked<'_>>) -
         Reply::Accepted => respond(StatusCode::ACCEPTED, Body::empty()),
         Reply::Opened(session, bytes) => {
             let mut response = json(StatusCode::OK, Body::full(bytes));
-            let id = HeaderValue::from_str(&session.id.text()).expect("base64 is visible ASCII");
+            let id = HeaderValue::from_str(&session.handle).expect("base64 is visible ASCII");
             response.headers_mut().insert(SESSION, id);
             response
         }

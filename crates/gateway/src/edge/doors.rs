@@ -17,6 +17,7 @@ use crate::admit;
 use crate::gateway::Gateway;
 use crate::identify::{self, Caller};
 use crate::refuse::Refusal;
+use crate::replica::HOP;
 use crate::table::Toolset;
 
 /// Host names by which every machine reaches itself.
@@ -145,6 +146,9 @@ impl Doors {
             .doors
             .get(peer.listener)
             .ok_or(Refusal::NoSuchEndpoint)?;
+        if request.headers().contains_key(HOP) {
+            return Err(Refusal::Hop);
+        }
         door.check(request.headers(), request.uri().host())
     }
 

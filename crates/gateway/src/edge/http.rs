@@ -7,6 +7,7 @@ use ::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     HeaderMap, HeaderValue, ORIGIN, VARY,
 };
+use ::http::request::Parts as Head;
 use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::stream;
@@ -19,9 +20,10 @@ use super::answer::{
     Asked, Refused, SESSION, accepts, check_content_type, event_stream, framed, read, refused,
     respond,
 };
+use super::away::{Visit, away, or_lost, owned};
 use super::{Doors, events, legacy_sse};
+use crate::adopt;
 use crate::call::call;
-use crate::identify::Caller;
 use crate::legacy;
 use crate::refuse::Refusal;
 use crate::reply::{Messages, Reply};
@@ -82,33 +84,74 @@ async fn route(
                 .cloned()
                 .ok_or(Refused::new(Refusal::NoSuchEndpoint, Era::Legacy, None))?;
         drop(table);
-        let caller = enter(doors, &older, &request)?;
-        let answered = legacy_sse::answer(doors, older, caller.clone(), request).await;
-        return answered.map(|response| doors.while_welcome(caller, response));
+        let visit = enter(doors, &older, &request, peer)?;
+        let (parts, body) = request.into_parts();
+        let answered = legacy_sse::answer(doors, &visit, &older, &parts, read(body)).await;
+        return answered.map(|response| doors.while_welcome(visit.caller, response));
     };
     drop(table);
     if *request.method() == Method::OPTIONS {
         return Ok(preflight(request.headers()));
     }
-    let caller = enter(doors, &toolset, &request)?;
-    let answered = match *request.method() {
-        Method::POST => post(doors, toolset, caller.clone(), request).await,
-        Method::GET => get(doors, &toolset, caller.clone(), &request),
-        Method::DELETE => delete(doors, &toolset, &caller, request.headers()),
-        _ => Err(Refused::new(
-            Refusal::HttpMethod("POST, GET and DELETE"),
-            Era::Legacy,
-            None,
-        )),
+    let visit = enter(doors, &toolset, &request, peer)?;
+    let (parts, body) = request.into_parts();
+    let answered = match parts.method {
+        Method::POST => post(doors, &visit, toolset, &parts, body).await,
+        Method::GET => get(doors, &visit, &toolset, &parts).await,
+        Method::DELETE => delete(doors, &visit, &toolset, &parts).await,
+        _ => Err(other_method()),
     };
-    answered.map(|response| doors.while_welcome(caller, response))
+    answered.map(|response| doors.while_welcome(visit.caller, response))
 }
 
 /// Before anything of the body is read.
-fn enter(doors: &Doors, toolset: &Toolset, request: &Request<Incoming>) -> Result<Caller, Refused> {
-    doors
-        .enter(request.headers(), toolset)
-        .map_err(|refusal| Refused::new(refusal, Era::Legacy, None))
+fn enter(
+    doors: &Doors,
+    toolset: &Toolset,
+    request: &Request<Incoming>,
+    peer: &Peer,
+) -> Result<Visit, Refused> {
+    let caller = doors.enter(request.headers(), toolset);
+    let caller = caller.map_err(|refusal| Refused::new(refusal, Era::Legacy, None))?;
+    Ok(Visit {
+        caller,
+        listener: peer.listener,
+        hopped: false,
+    })
+}
+
+/// Answers a request that another replica has passed on: who the client is was found out there.
+pub(super) async fn hopped(
+    doors: &Arc<Doors>,
+    visit: Visit,
+    parts: Head,
+    body: Bytes,
+) -> Result<Response<Body>, Refused> {
+    let table = doors.gateway.table();
+    let path = parts.uri.path();
+    let serves = |toolset: &&Arc<Toolset>| toolset.listeners.contains(&visit.listener);
+    let found = table.paths.get(path).filter(serves).cloned();
+    let older = legacy_sse::toolset(&table, path).filter(serves).cloned();
+    drop(table);
+    let Some(toolset) = found else {
+        let older = older.ok_or(Refused::new(Refusal::NoSuchEndpoint, Era::Legacy, None))?;
+        let body = std::future::ready(Ok(body));
+        return legacy_sse::answer(doors, &visit, &older, &parts, body).await;
+    };
+    match parts.method {
+        Method::POST => posted(doors, &visit, toolset, &parts, body).await,
+        Method::GET => get(doors, &visit, &toolset, &parts).await,
+        Method::DELETE => delete(doors, &visit, &toolset, &parts).await,
+        _ => Err(other_method()),
+    }
+}
+
+fn other_method() -> Refused {
+    Refused::new(
+        Refusal::HttpMethod("POST, GET and DELETE"),
+        Era::Legacy,
+        None,
+    )
 }
 
 fn ready(doors: &Doors) -> Response<Body> {
@@ -141,17 +184,41 @@ fn preflight(asked: &HeaderMap) -> Response<Body> {
 
 async fn post(
     doors: &Arc<Doors>,
+    visit: &Visit,
     toolset: Arc<Toolset>,
-    caller: Caller,
-    request: Request<Incoming>,
+    parts: &Head,
+    body: Incoming,
 ) -> Result<Response<Body>, Refused> {
     let early = |refusal| Refused::new(refusal, Era::Legacy, None);
-    let accepts = accepts(request.headers()).map_err(early)?;
-    check_content_type(request.headers()).map_err(early)?;
-    let (parts, body) = request.into_parts();
+    accepts(&parts.headers).map_err(early)?;
+    check_content_type(&parts.headers).map_err(early)?;
     let bytes = read(body).await.map_err(early)?;
+    posted(doors, visit, toolset, parts, bytes).await
+}
+
+async fn posted(
+    doors: &Arc<Doors>,
+    visit: &Visit,
+    toolset: Arc<Toolset>,
+    parts: &Head,
+    bytes: Bytes,
+) -> Result<Response<Body>, Refused> {
+    let early = |refusal| Refused::new(refusal, Era::Legacy, None);
+    let accepts = accepts(&parts.headers).map_err(early)?;
+    if let Some(handle) = parts.headers.get(SESSION) {
+        let request = (parts, bytes.clone());
+        match away(doors, visit, &toolset, handle.as_bytes(), request).await {
+            Ok(Some(answer)) => return Ok(or_lost(answer, &bytes)),
+            Ok(None) => {}
+            Err(refusal) => {
+                let message = Message::parse(bytes).ok();
+                let id = message.and_then(|message| message.id().cloned());
+                return Err(Refused::new(refusal, Era::Legacy, id));
+            }
+        }
+    }
     if let Some(batch) = json_rpc::batch(&bytes) {
-        return batched(doors, toolset, caller, &parts.headers, batch).await;
+        return batched(doors, visit, toolset, &parts.headers, batch).await;
     }
     let version = request::once(&parts.headers, headers::PROTOCOL_VERSION)
         .map_err(|refusal| Refused::new(refusal, Era::Modern, None))?;
@@ -170,12 +237,19 @@ async fn post(
     if !accepts.events && &*message.method == protocol::mcp::Method::Listen.as_str() {
         return Err(Refused::new(Refusal::Accept, era, id));
     }
+    if era == Era::Modern {
+        match owned(doors, visit, &toolset, parts, &message).await {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => {}
+            Err(refusal) => return Err(Refused::new(refusal, era, id)),
+        }
+    }
     let outcome = match era {
         Era::Modern => {
-            let reply = modern(doors, toolset, caller, &parts.headers, message).await;
+            let reply = modern(doors, visit, toolset, &parts.headers, message).await;
             reply.map(|reply| (reply, None))
         }
-        Era::Legacy => legacy(doors, toolset, caller, &parts.headers, message).await,
+        Era::Legacy => legacy(doors, visit, toolset, &parts.headers, message).await,
     };
     match outcome {
         Ok((reply, session)) => {
@@ -192,8 +266,8 @@ async fn post(
 
 async fn modern(
     doors: &Arc<Doors>,
+    visit: &Visit,
     toolset: Arc<Toolset>,
-    caller: Caller,
     headers: &HeaderMap,
     message: Message,
 ) -> Result<Reply, Refusal> {
@@ -204,7 +278,7 @@ async fn modern(
             let mirrored = Some(request::mirrored(headers)?);
             let inbound = Inbound {
                 toolset,
-                caller,
+                caller: visit.caller.clone(),
                 message,
                 parts,
                 standing: Standing::Modern,
@@ -222,8 +296,8 @@ async fn modern(
 
 async fn legacy(
     doors: &Arc<Doors>,
+    visit: &Visit,
     toolset: Arc<Toolset>,
-    caller: Caller,
     headers: &HeaderMap,
     message: Message,
 ) -> Result<(Reply, Option<Arc<Session>>), Refusal> {
@@ -234,7 +308,7 @@ async fn legacy(
     let standing = if opens {
         Standing::Opening
     } else {
-        Standing::Legacy(session(doors, &toolset, &caller, headers)?)
+        Standing::Legacy(session(doors, visit, &toolset, headers).await?)
     };
     if let (Standing::Legacy(session), false) =
         (&standing, matches!(message.shape, Shape::Request(_)))
@@ -244,7 +318,7 @@ async fn legacy(
     }
     let inbound = Inbound {
         toolset,
-        caller,
+        caller: visit.caller.clone(),
         parts: Parts::read(&message)?,
         message,
         standing,
@@ -273,30 +347,29 @@ fn check_legacy_version(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-fn session(
+async fn session(
     doors: &Doors,
+    visit: &Visit,
     toolset: &Toolset,
-    caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<Arc<Session>, Refusal> {
-    let id = request::once(headers, headers::SESSION_ID)?.ok_or(Refusal::NoSession)?;
-    doors
-        .gateway
-        .sessions
-        .find(id.as_bytes(), caller, &toolset.name)
+    let handle = request::once(headers, headers::SESSION_ID)?.ok_or(Refusal::NoSession)?;
+    adopt::find(&doors.gateway, handle.as_bytes(), &visit.caller, toolset).await
 }
 
 /// MCP 2025-03-26: several messages at once, answered on one event stream.
 async fn batched(
     doors: &Arc<Doors>,
+    visit: &Visit,
     toolset: Arc<Toolset>,
-    caller: Caller,
     headers: &HeaderMap,
     batch: Result<Vec<Bytes>, json_rpc::Malformed>,
 ) -> Result<Response<Body>, Refused> {
     let early = |refusal| Refused::new(refusal, Era::Legacy, None);
     let batch = batch.map_err(|malformed| early(malformed.into()))?;
-    let session = session(doors, &toolset, &caller, headers).map_err(early)?;
+    let session = session(doors, visit, &toolset, headers)
+        .await
+        .map_err(early)?;
     if session.version != Version::V2025_03_26 {
         let reason = "batches are not part of this protocol version";
         return Err(early(
@@ -308,7 +381,7 @@ async fn batched(
         let reply = match Message::parse(bytes) {
             Ok(message) => {
                 let id = message.id().cloned();
-                one_of_batch(doors, &toolset, &caller, &session, message)
+                one_of_batch(doors, &toolset, &session, message)
                     .await
                     .unwrap_or_else(|refusal| {
                         Reply::message(refusal.message(Era::Legacy, id.as_ref()))
@@ -334,7 +407,6 @@ async fn batched(
 async fn one_of_batch(
     doors: &Arc<Doors>,
     toolset: &Arc<Toolset>,
-    caller: &Caller,
     session: &Arc<Session>,
     message: Message,
 ) -> Result<Reply, Refusal> {
@@ -344,7 +416,7 @@ async fn one_of_batch(
     }
     let inbound = Inbound {
         toolset: toolset.clone(),
-        caller: caller.clone(),
+        caller: session.caller.clone(),
         parts: Parts::read(&message)?,
         message,
         standing: Standing::Legacy(session.clone()),
@@ -353,24 +425,31 @@ async fn one_of_batch(
     call(&doors.gateway, inbound).await
 }
 
-fn get(
+async fn get(
     doors: &Arc<Doors>,
+    visit: &Visit,
     toolset: &Toolset,
-    caller: Caller,
-    request: &Request<Incoming>,
+    parts: &Head,
 ) -> Result<Response<Body>, Refused> {
     let early = |refusal| Refused::new(refusal, Era::Legacy, None);
-    if is_modern(request.headers()) {
+    if is_modern(&parts.headers) {
         return Err(Refused::new(Refusal::HttpMethod("POST"), Era::Modern, None));
     }
-    if !accepts(request.headers()).map_err(early)?.events {
+    if !accepts(&parts.headers).map_err(early)?.events {
         return Err(early(Refusal::Accept));
     }
-    if !request.headers().contains_key(SESSION) {
-        return Ok(legacy_sse::open(doors, toolset, caller));
+    let Some(handle) = parts.headers.get(SESSION) else {
+        return Ok(legacy_sse::open(doors, visit, toolset));
+    };
+    let request = (parts, Bytes::new());
+    let answered = away(doors, visit, toolset, handle.as_bytes(), request).await;
+    if let Some(answer) = answered.map_err(early)? {
+        return Ok(answer);
     }
-    let session = session(doors, toolset, &caller, request.headers()).map_err(early)?;
-    listened(doors, toolset, &session, request.headers()).map_err(early)
+    let session = session(doors, visit, toolset, &parts.headers)
+        .await
+        .map_err(early)?;
+    listened(doors, toolset, &session, &parts.headers).map_err(early)
 }
 
 /// The session's own stream, or the rest of the one that the client names by its last event.
@@ -403,17 +482,27 @@ fn listened(
     Ok(event_stream(body))
 }
 
-fn delete(
+async fn delete(
     doors: &Arc<Doors>,
+    visit: &Visit,
     toolset: &Toolset,
-    caller: &Caller,
-    headers: &HeaderMap,
+    parts: &Head,
 ) -> Result<Response<Body>, Refused> {
-    if is_modern(headers) {
+    let early = |refusal| Refused::new(refusal, Era::Legacy, None);
+    if is_modern(&parts.headers) {
         return Err(Refused::new(Refusal::HttpMethod("POST"), Era::Modern, None));
     }
-    let session = session(doors, toolset, caller, headers)
-        .map_err(|refusal| Refused::new(refusal, Era::Legacy, None))?;
+    if let Some(handle) = parts.headers.get(SESSION) {
+        let request = (parts, Bytes::new());
+        let answered = away(doors, visit, toolset, handle.as_bytes(), request).await;
+        if let Some(answer) = answered.map_err(early)? {
+            return Ok(answer);
+        }
+    }
+    let session = session(doors, visit, toolset, &parts.headers)
+        .await
+        .map_err(early)?;
+    adopt::end(&doors.gateway, &session).await.map_err(early)?;
     // The client waits only for what concerns it: its id is dead. The servers are told meanwhile.
     doors.gateway.sessions.close(&session);
     let gateway = doors.gateway.clone();

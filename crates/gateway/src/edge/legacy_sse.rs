@@ -3,21 +3,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::http::{Method, Request, Response, StatusCode};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ::http::request::Parts;
+use ::http::{Method, Response, StatusCode};
+use auth::Purpose;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use protocol::mcp::Era;
 use protocol::sse;
 use tokio::sync::mpsc;
 use transport::body::{Body, BodyError};
-use transport::inbound::Incoming;
 
-use super::answer::{Refused, event_stream, read, respond};
+use super::answer::{Refused, event_stream, respond};
+use super::away::{Visit, away};
 use super::line::Line;
 use super::{Doors, events};
 use crate::gateway::closed;
+use crate::handles::{Handles, random};
 use crate::identify::Caller;
 use crate::refuse::Refusal;
 use crate::table::{Table, Toolset};
@@ -44,25 +45,28 @@ pub(super) fn toolset<'t>(table: &'t Table, path: &str) -> Option<&'t Arc<Toolse
 
 pub(super) async fn answer(
     doors: &Arc<Doors>,
-    toolset: Arc<Toolset>,
-    caller: Caller,
-    request: Request<Incoming>,
+    visit: &Visit,
+    toolset: &Toolset,
+    parts: &Parts,
+    body: impl Future<Output = Result<Bytes, Refusal>>,
 ) -> Result<Response<Body>, Refused> {
     let refuse = |refusal| Refused::new(refusal, Era::Legacy, None);
-    let opens = request.uri().path().ends_with(STREAM_SUFFIX);
-    match (request.method(), opens) {
-        (&Method::GET, true) => Ok(open(doors, &toolset, caller)),
+    let opens = parts.uri.path().ends_with(STREAM_SUFFIX);
+    match (&parts.method, opens) {
+        (&Method::GET, true) => Ok(open(doors, visit, toolset)),
         (&Method::POST, false) => {
-            let key = request
-                .uri()
+            let key = parts
+                .uri
                 .query()
                 .and_then(|query| query.strip_prefix("session="))
                 .unwrap_or_default();
-            let line = doors
-                .lines
-                .find(key, &caller, &toolset)
-                .ok_or_else(|| refuse(Refusal::UnknownSession))?;
-            let bytes = read(request.into_body()).await.map_err(refuse)?;
+            let bytes = body.await.map_err(refuse)?;
+            let Some(line) = doors.lines.find(key, &visit.caller, toolset) else {
+                let request = (parts, bytes);
+                let answered = away(doors, visit, toolset, key.as_bytes(), request).await;
+                let answer = answered.map_err(refuse)?;
+                return answer.ok_or_else(|| refuse(Refusal::UnknownSession));
+            };
             line.take(bytes).await;
             Ok(respond(StatusCode::ACCEPTED, Body::full("Accepted")))
         }
@@ -71,10 +75,12 @@ pub(super) async fn answer(
 }
 
 /// Opens a stream; its first event says where to post.
-pub(super) fn open(doors: &Arc<Doors>, toolset: &Toolset, caller: Caller) -> Response<Body> {
+pub(super) fn open(doors: &Arc<Doors>, visit: &Visit, toolset: &Toolset) -> Response<Body> {
     let (sender, out) = mpsc::channel::<Bytes>(OUT_MAX);
+    let caller = visit.caller.clone();
     let line = Line::new(doors.gateway.clone(), caller, toolset.path.clone(), sender);
-    let Some(key) = doors.lines.add(line.clone()) else {
+    let key = key(doors.gateway.handles(), visit, toolset);
+    let Some(key) = doors.lines.add(key, line.clone()) else {
         return respond(
             StatusCode::SERVICE_UNAVAILABLE,
             Body::full("too many streams are open"),
@@ -107,6 +113,13 @@ pub(super) fn open(doors: &Arc<Doors>, toolset: &Toolset, caller: Caller) -> Res
     ))
 }
 
+/// What tells a line from every other, and whose process it ends in.
+fn key(handles: &Handles, visit: &Visit, toolset: &Toolset) -> String {
+    let mut plain = handles.own().0.to_vec();
+    plain.extend_from_slice(&random::<16>());
+    handles.seal(Purpose::Session, &visit.caller, &toolset.name, &plain)
+}
+
 /// Ends the session behind a stream when the client has left.
 struct Open {
     doors: Arc<Doors>,
@@ -128,10 +141,7 @@ impl Drop for Open {
 }
 
 impl Lines {
-    fn add(&self, line: Arc<Line>) -> Option<String> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the system has randomness");
-        let key = URL_SAFE_NO_PAD.encode(bytes);
+    fn add(&self, key: String, line: Arc<Line>) -> Option<String> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (lines.len() < LINES_MAX)
             .then(|| lines.insert(key.clone(), line))

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::record::Upstream;
 use super::{Session, Shared, is_exclusive};
 use crate::conversation::Conversation;
 use crate::failure::UpstreamFailure;
@@ -42,6 +43,8 @@ pub(crate) struct Leg {
 struct Tasks {
     set: JoinSet<()>,
     listening: bool,
+    /// Another process opened it, and listened until it died.
+    resumed: bool,
 }
 
 impl Leg {
@@ -68,6 +71,9 @@ impl Leg {
             }
             return Ok(leg);
         }
+        if let Some(leg) = Self::resume(session, server) {
+            return Ok(leg);
+        }
         let (conversation, answer, uncorrelated) =
             server.open(&session.hello(), Audience::One).await?;
         let conversation = Arc::new(conversation);
@@ -85,6 +91,37 @@ impl Leg {
             leg.listen();
         }
         Ok(leg)
+    }
+
+    /// Takes up the server's session that another process has left; if the server has lost it, the first call finds out.
+    fn resume(session: &Arc<Session>, server: &Arc<Server>) -> Option<Arc<Self>> {
+        let (id, version) = session.former(&server.id)?.parsed()?;
+        let (conversation, uncorrelated) = server.resume(id, version)?;
+        let leg = Arc::new(Self {
+            server: server.clone(),
+            conversation: Arc::new(conversation),
+            exclusive: true,
+            session: Arc::downgrade(session),
+            tasks: Mutex::new(Tasks {
+                resumed: true,
+                ..Tasks::default()
+            }),
+        });
+        leg.carry(uncorrelated);
+        if session.has_stream() {
+            leg.listen();
+        }
+        Some(leg)
+    }
+
+    /// How another process could take it up, if it can.
+    pub(super) fn left(&self) -> Option<Upstream> {
+        let id = self.conversation.session_id()?.to_str().ok()?;
+        Some(Upstream {
+            server: self.server.id.as_str().into(),
+            id: id.into(),
+            version: self.conversation.version().as_str().into(),
+        })
     }
 
     /// Says again what the client said in an earlier session that the server has lost.
@@ -167,7 +204,8 @@ impl Leg {
             leg: Arc::downgrade(self),
             session: self.session.clone(),
         };
-        tasks.set.spawn(ear.listen());
+        let resumed = tasks.resumed;
+        tasks.set.spawn(ear.listen(resumed));
     }
 
     /// Carries what the server says outside any call.
@@ -194,8 +232,8 @@ struct Ear {
 
 impl Ear {
     /// Opens the stream, and again when it breaks; what may have been missed then is said once.
-    async fn listen(self) {
-        let (mut wait, mut broken) = (REOPEN_FIRST, false);
+    async fn listen(self, mut broken: bool) {
+        let mut wait = REOPEN_FIRST;
         loop {
             let opened = Instant::now();
             match self.conversation.events().await {

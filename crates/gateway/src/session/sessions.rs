@@ -1,19 +1,17 @@
 //! All legacy sessions of this process.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::time::Instant;
 
-use super::{Client, Session};
+use super::Session;
 use crate::identify::Caller;
 use crate::refuse::Refusal;
-use crate::table::Epochs;
 
 /// Sessions open at once.
 pub(crate) const SESSIONS_MAX: usize = 100_000;
@@ -23,40 +21,11 @@ pub(crate) const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 pub(crate) const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 const SHARDS: usize = 16;
 
-/// 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SessionId(pub(crate) [u8; 16]);
-
-impl SessionId {
-    fn fresh() -> Self {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the system has randomness");
-        Self(bytes)
-    }
-
-    /// The id as it stands in `Mcp-Session-Id`: visible ASCII.
-    pub(crate) fn text(self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        let mut bytes = [0; 16];
-        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-        (length == bytes.len()).then_some(Self(bytes))
-    }
-}
-
-/// An id opens nothing by itself, but it does not belong in a log either.
-impl fmt::Debug for SessionId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:02x}{:02x}…", self.0[0], self.0[1])
-    }
-}
-
 /// All legacy sessions of this process.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    shards: [Mutex<HashMap<SessionId, Arc<Session>>>; SHARDS],
+    shards: [Mutex<HashSet<ByHandle>>; SHARDS],
+    hasher: RandomState,
     count: AtomicUsize,
     start: Instant,
 }
@@ -66,73 +35,64 @@ impl Sessions {
     pub(crate) fn new() -> Self {
         Self {
             shards: Default::default(),
+            hasher: RandomState::new(),
             count: AtomicUsize::new(0),
             start: Instant::now(),
         }
     }
 
-    /// Opens a session.
+    /// Takes a session in, if it is not here already; gives the one that is here.
     ///
     /// # Errors
     /// [`Refusal::TooManySessions`].
-    pub(crate) fn open(
-        &self,
-        caller: Caller,
-        toolset: Arc<str>,
-        client: Client,
-        heard: Epochs,
-    ) -> Result<Arc<Session>, Refusal> {
+    pub(crate) fn take_in(&self, session: Arc<Session>) -> Result<Arc<Session>, Refusal> {
         if self.count.fetch_add(1, Ordering::Relaxed) >= SESSIONS_MAX {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::TooManySessions(SESSIONS_MAX));
         }
-        let now = self.now();
-        let session = Arc::new(Session {
-            id: SessionId::fresh(),
-            caller,
-            toolset,
-            version: client.version,
-            capabilities: client.capabilities,
-            client_info: client.client_info,
-            used: now.into(),
-            opened: now,
-            on_line: AtomicBool::new(false),
-            heard: Arc::new(Mutex::new(heard)),
-            state: Mutex::default(),
-            following: tokio::sync::Mutex::default(),
-        });
-        self.shard(session.id).insert(session.id, session.clone());
+        let mut shard = self.shard(&session.handle);
+        if let Some(ByHandle(known)) = shard.get(&*session.handle) {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            return Ok(known.clone());
+        }
+        shard.insert(ByHandle(session.clone()));
         Ok(session)
     }
 
-    /// The session with this id, if it is this caller's and this toolset's.
+    /// Whether a session of this process has this handle, whosever it is.
+    pub(crate) fn knows(&self, handle: &[u8]) -> bool {
+        std::str::from_utf8(handle).is_ok_and(|handle| self.shard(handle).contains(handle))
+    }
+
+    /// The session with this handle, if it is here and its time is not over.
+    ///
+    /// A known handle is not opened again: it is the very text that was sealed for the session's caller.
     ///
     /// # Errors
-    /// [`Refusal::UnknownSession`], whichever it is not.
+    /// [`Refusal::UnknownSession`] when it is another caller's, another toolset's, or over.
     pub(crate) fn find(
         &self,
-        id: &[u8],
+        handle: &[u8],
         caller: &Caller,
         toolset: &str,
-    ) -> Result<Arc<Session>, Refusal> {
-        let id = SessionId::parse(id).ok_or(Refusal::UnknownSession)?;
-        let session = self
-            .shard(id)
-            .get(&id)
-            .cloned()
-            .ok_or(Refusal::UnknownSession)?;
+    ) -> Result<Option<Arc<Session>>, Refusal> {
+        let handle = std::str::from_utf8(handle).map_err(|_| Refusal::UnknownSession)?;
+        let known = self.shard(handle).get(handle).map(|known| known.0.clone());
+        let Some(session) = known else {
+            return Ok(None);
+        };
         let now = self.now();
         if session.caller != *caller || *session.toolset != *toolset || is_over(&session, now) {
             return Err(Refusal::UnknownSession);
         }
         session.touch(now);
-        Ok(session)
+        Ok(Some(session))
     }
 
     /// Ends a session.
     pub(crate) fn close(&self, session: &Session) {
         session.close();
-        if self.shard(session.id).remove(&session.id).is_some() {
+        if self.shard(&session.handle).remove(&*session.handle) {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -146,7 +106,8 @@ impl Sessions {
             .flat_map(|shard| {
                 let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
                 shard
-                    .values()
+                    .iter()
+                    .map(|known| &known.0)
                     .filter(|session| is_over(session, now))
                     .cloned()
                     .collect::<Vec<_>>()
@@ -165,25 +126,58 @@ impl Sessions {
             .iter()
             .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
         shards
-            .flat_map(|shard| shard.values().cloned().collect::<Vec<_>>())
+            .flat_map(|shard| {
+                let known = shard.iter().map(|known| known.0.clone());
+                known.collect::<Vec<_>>()
+            })
             .collect()
     }
 
-    fn now(&self) -> u64 {
+    /// What seconds are counted from.
+    pub(crate) const fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn now(&self) -> u64 {
         self.start.elapsed().as_secs()
     }
 
-    fn shard(&self, id: SessionId) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
-        self.shards[usize::from(id.0[0]) % SHARDS]
+    fn shard(&self, handle: &str) -> MutexGuard<'_, HashSet<ByHandle>> {
+        let [first, ..] = self.hasher.hash_one(handle).to_be_bytes();
+        self.shards[usize::from(first) % SHARDS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// A session, found by the text of its handle.
+#[derive(Debug)]
+struct ByHandle(Arc<Session>);
+
+impl Borrow<str> for ByHandle {
+    fn borrow(&self) -> &str {
+        &self.0.handle
+    }
+}
+
+impl Hash for ByHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.handle.hash(state);
+    }
+}
+
+impl PartialEq for ByHandle {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.handle == other.0.handle
+    }
+}
+
+impl Eq for ByHandle {}
+
 fn is_over(session: &Session, now: u64) -> bool {
     let idle = now.saturating_sub(session.used.load(Ordering::Relaxed));
     // An open stream is use, and so is a call whose client is away.
     (idle > IDLE_MAX.as_secs() && !session.is_in_use())
-        || (now.saturating_sub(session.opened) > AGE_MAX.as_secs()
-            && !session.on_line.load(Ordering::Relaxed))
+        || (now >= session.ends && !session.on_line.load(Ordering::Relaxed))
 }

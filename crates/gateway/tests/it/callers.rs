@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use auth::{ApiKey, KeyDirectory};
-use gateway::{Door, Doors, Gateway, Handles, Settings};
+use gateway::{Door, Doors, Gateway, Settings};
 use store::{KeyRecord, Store};
 use testkit::http::{self, Request};
 use tokio::task::JoinSet;
@@ -22,10 +22,7 @@ impl Guarded {
         let yaml = format!(
             "apiVersion: marque.dev/v1alpha1\nkind: Toolset\nmetadata: {{name: main}}\nspec:\n{access}  servers:\n  - {{name: a, url: \"http://127.0.0.1:1/mcp\"}}\n"
         );
-        let settings = Settings {
-            supervisor: "/bin/false".into(),
-            handles: Handles::fleeting().into(),
-        };
+        let settings = Settings::alone("/bin/false".into());
         let gateway = Gateway::start(&crate::rig::set(&yaml), settings).unwrap();
         let key = ApiKey::new([7; 32]);
         let keys = directory(&key).await;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use gateway::{Door, Doors, Gateway, Handles, Settings};
+use gateway::{Door, Doors, Gateway, Settings};
 use resources::{Finding, ResourceSet, Values};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -35,10 +35,7 @@ impl House {
         }
         let set =
             set(&filled(documents, &servers)).map_err(|found| anyhow::anyhow!(shown(&found)))?;
-        let settings = Settings {
-            supervisor: PathBuf::from("marque"),
-            handles: Handles::fleeting().into(),
-        };
+        let settings = Settings::alone(PathBuf::from("marque"));
         let gateway =
             Gateway::start(&set, settings).map_err(|found| anyhow::anyhow!(shown(&found)))?;
         let spec = ListenSpec {

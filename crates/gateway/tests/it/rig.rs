@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use gateway::{Door, Doors, Gateway, Handles, Report, Settings};
+use gateway::{Door, Doors, Gateway, Report, Settings};
 use resources::{ResourceSet, Values, build, parse};
 use serde_json::Value;
 use testkit::http::{self, Reply, Request};
@@ -58,14 +58,7 @@ impl Rig {
 
     /// The same without waiting, and with a program that supervises children.
     pub(crate) async fn starting(yaml: &str, supervisor: PathBuf) -> Self {
-        let gateway = Gateway::start(
-            &set(yaml),
-            Settings {
-                supervisor,
-                handles: Handles::fleeting().into(),
-            },
-        )
-        .unwrap();
+        let gateway = Gateway::start(&set(yaml), Settings::alone(supervisor)).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = bind(&ListenSpec {
             address,

@@ -19,6 +19,16 @@ use crate::tls;
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
 
+/// The addresses of a name as the system knows them now, within the wait.
+///
+/// # Errors
+/// The name has none, or the system cannot tell in time.
+pub async fn resolve(host: &str, port: u16, wait: Duration) -> io::Result<Vec<SocketAddr>> {
+    let found = timeout(wait, lookup_host((host, port))).await;
+    let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    Ok(found?.collect())
+}
+
 /// How to reach one server.
 #[derive(Debug)]
 pub(super) struct Dialer {

@@ -30,6 +30,7 @@ use self::failure::causes;
 use self::http1::{Link, Outcome};
 use self::pool::{Lease, Pool, Use};
 
+pub use self::dial::resolve;
 pub use self::failure::{Awaited, Failure};
 pub use self::incoming::Incoming;
 pub use self::waits::{TargetLimits, Waits};

@@ -1,9 +1,9 @@
 //! Serving, from the first look at the folder to the last call.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gateway::{Doors, Gateway, Settings, serve_stdio_until};
+use gateway::{Doors, Gateway, Handles, Settings, serve_stdio_until};
 use resources::ResourceSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -13,19 +13,23 @@ use super::callers::Callers;
 use super::listeners::{self, Plan};
 use super::reload::Reloads;
 use super::stop::Stop;
-use super::{Admin, UpArgs, admin, announce};
+use super::{Admin, UpArgs, admin, announce, keys, replicas};
 use crate::commands::check::program;
 
 /// How long servers' sessions may take to end.
 const END_WAIT: Duration = Duration::from_secs(3);
+/// How long requests of other replicas may take to finish, at least.
+const PEER_DRAIN_WAIT: Duration = Duration::from_secs(1);
 
 /// Serves until a signal, or until the one client on stdin has left.
 pub(super) async fn run(args: &UpArgs) -> Result<(), Stop> {
     let (reloads, set) = Reloads::start(&args.paths, !args.no_watch)?;
     let mut signals = Signals::new()?;
+    let handles = Arc::new(Handles::new(keys::of_handles(args)?));
     let settings = Settings {
-        supervisor: program()?,
-        handles: gateway::Handles::fleeting().into(),
+        replicas: replicas::join(args, handles.own())?,
+        handles,
+        ..Settings::alone(program()?)
     };
     if args.stdio {
         let gateway = Gateway::start(&set, settings).map_err(Stop::Findings)?;
@@ -33,7 +37,13 @@ pub(super) async fn run(args: &UpArgs) -> Result<(), Stop> {
     }
     let callers = Callers::open(&args.state).await?;
     let plan = listeners::plan(args, &set, callers.can_have_keys())?;
+    let replicas = settings.replicas.clone();
+    let settings = Settings {
+        store: callers.store.clone(),
+        ..settings
+    };
     let bound = plan.bind().await?;
+    let peer_bound = replicas::bind(args).await?;
     let gateway = Gateway::start(&set, settings).map_err(Stop::Findings)?;
     let (trigger, watch) = drain::channel();
     let keys = callers.keys.clone();
@@ -42,6 +52,9 @@ pub(super) async fn run(args: &UpArgs) -> Result<(), Stop> {
     let mut tasks = JoinSet::new();
     callers.follow(&mut tasks);
     let limits = Arc::new(Limits::default());
+    let peers = peer_bound.map(|bound| replicas::serve(bound, doors.clone(), &mut tasks));
+    // A request must not be taken for a dead replica's because the living ones are not known yet.
+    replicas.greet().await;
     for bound in bound {
         tasks.spawn(transport::inbound::serve(
             bound,
@@ -61,7 +74,7 @@ pub(super) async fn run(args: &UpArgs) -> Result<(), Stop> {
         () = announce::what_is_served(&gateway, &urls) => signals.stop().await,
         () = signals.stop() => {}
     }
-    stop(args, gateway, Some(trigger), &mut signals).await;
+    stop(args, gateway, Some((trigger, peers)), &mut signals).await;
     callers.close().await;
     Ok(())
 }
@@ -118,14 +131,14 @@ async fn over_stdio(
 async fn stop(
     args: &UpArgs,
     gateway: Arc<Gateway>,
-    trigger: Option<drain::Trigger>,
+    triggers: Option<(drain::Trigger, Option<drain::Trigger>)>,
     signals: &mut Signals,
 ) {
     tracing::info!(limit = ?args.drain_limit.as_std(), "stopping; calls under way may finish");
     gateway.close_streams();
     let gentle = async {
-        if let Some(trigger) = trigger
-            && !trigger.drain(args.drain_limit.as_std()).await
+        if let Some((clients, replicas)) = triggers
+            && !drained(clients, replicas, args.drain_limit.as_std()).await
         {
             tracing::warn!("some calls did not finish in time");
         }
@@ -140,6 +153,21 @@ async fn stop(
         () = gentle => {}
         () = signals.stop() => tracing::warn!("stopping at once"),
     }
+}
+
+/// Whether all calls finished in time. Other replicas come in until the clients here are served: answers of their clients may be what calls wait for.
+async fn drained(
+    clients: drain::Trigger,
+    replicas: Option<drain::Trigger>,
+    limit: Duration,
+) -> bool {
+    let end = Instant::now() + limit;
+    let served = clients.drain(limit).await;
+    let Some(replicas) = replicas else {
+        return served;
+    };
+    let left = end.saturating_duration_since(Instant::now());
+    replicas.drain(left.max(PEER_DRAIN_WAIT)).await && served
 }
 
 /// SIGINT and SIGTERM.
