@@ -11,7 +11,7 @@ mod record;
 mod replay;
 mod sessions;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -89,7 +89,7 @@ struct State {
     ended: bool,
     legs: Vec<Arc<Leg>>,
     /// Held while a leg to this server is opened, so that each is opened once and none waits for another.
-    opening: HashMap<ServerId, Arc<tokio::sync::Mutex<()>>>,
+    opening: BTreeMap<ServerId, Arc<tokio::sync::Mutex<()>>>,
     /// Openings under way; they come to an end even if the client does not wait for them.
     openings: JoinSet<()>,
     inflight: Inflight,
@@ -98,7 +98,7 @@ struct State {
     log_level: Option<Box<str>>,
     subscriptions: Vec<Subscription>,
     /// Modern servers that tell of resources.
-    following: HashMap<ServerId, Following>,
+    following: BTreeMap<ServerId, Following>,
     /// Servers' sessions that another process has left, until they are used.
     former: Vec<Upstream>,
 }
