@@ -9,11 +9,13 @@ use store::StoreError;
 use transport::body::Body;
 
 use crate::clock::unix_now;
+use crate::failure::UpstreamFailure;
 use crate::gateway::Gateway;
 use crate::handles::{self, Incarnation};
 use crate::identify::Caller;
 use crate::refuse::Refusal;
 use crate::replica::{Errand, Member, Missed};
+use crate::server::Server;
 use crate::session::{
     AGE_MAX, Client, Details, Holder, IDLE_MAX, LAST_USE_GRAIN, Records, Session, SessionId, Told,
 };
@@ -207,11 +209,31 @@ fn take_up(gateway: &Arc<Gateway>, session: &Arc<Session>, toolset: &Toolset, de
     for server in wanted {
         let session = session.clone();
         gateway.later(async move {
-            if let Err(failure) = session.leg(&server).await {
-                tracing::debug!(%failure, "a session at a server could not be taken up");
+            if let Err(failure) = revive(&session, &server).await {
+                tracing::debug!(%failure, "what a client had at a server could not be taken up");
             }
         });
     }
+}
+
+/// Has a server tell again what the client wants to hear.
+async fn revive(session: &Arc<Session>, server: &Arc<Server>) -> Result<(), UpstreamFailure> {
+    server.settled(Era::Legacy).await;
+    if server.era_for(Era::Legacy) == Era::Modern {
+        session.follow(server).await;
+        return Ok(());
+    }
+    let leg = session.leg(server).await?;
+    if leg.exclusive {
+        return Ok(());
+    }
+    leg.listen();
+    for (shown, own) in session.subscriptions_of(&server.id) {
+        let held = server.hold(&own).await?;
+        // There is room: it was the client's already.
+        drop(session.subscribe(&shown, &server.id, &own, Some(held)));
+    }
+    Ok(())
 }
 
 fn no_record(error: &StoreError) -> Refusal {

@@ -385,7 +385,7 @@ impl Session {
     }
 
     /// The subscriptions to one server: shown URIs beside its own.
-    fn subscriptions_of(&self, server: &ServerId) -> Vec<(String, String)> {
+    pub(crate) fn subscriptions_of(&self, server: &ServerId) -> Vec<(String, String)> {
         let state = self.state();
         let known = state.subscriptions.iter();
         known

@@ -3,7 +3,10 @@
 use serde_json::json;
 use testkit::raw::{RawServer, Script, canned, feed, gate};
 
-use super::asking::{CALL, FORM, asker, asker_with, call, key, keys, opening, question, retry};
+use super::asking::{
+    CALL, FORM, asker, asker_with, call, is_answer, key, keys, opening, question, retry,
+};
+use super::corners::late;
 use crate::rig::{Rig, legacy, server};
 
 const ELICIT: &str = "elicitation/create";

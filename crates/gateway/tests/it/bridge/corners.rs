@@ -8,7 +8,7 @@ use super::asking::{
     CALL, CAN, FORM, asker, asker_with, call, is_answer, key, question, request, retry, retry_of,
 };
 use super::rounds::{DONE, answer, asking_once};
-use crate::rig::{Rig, Session, legacy, modern, next, server, set, toolset};
+use crate::rig::{Rig, legacy, modern, next, server, set, toolset};
 
 const ELICIT: &str = "elicitation/create";
 
@@ -364,7 +364,7 @@ async fn a_resource_of_a_server_that_still_starts_is_waited_for() {
 }
 
 /// A JSON answer, but not before the gate opens.
-fn late(gate: &Gate, status: u16, body: &str) -> Script {
+pub(super) fn late(gate: &Gate, status: u16, body: &str) -> Script {
     let head = format!(
         "HTTP/1.1 {status} late\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()

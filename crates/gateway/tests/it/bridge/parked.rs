@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use testkit::raw::{Script, feed};
 
 use super::asking::{
-    CALL, FORM, asker, call, is_answer, key, keys, question, request, retry, retry_of,
+    CALL, FORM, asker, call, is_answer, is_call, is_cancel, key, keys, question, request, retry,
+    retry_of,
 };
 use crate::rig::{Rig, legacy, server, toolset};
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use testkit::raw::{RawServer, Script, Seen, canned, feed, gate};
 
 use super::asking::{
-    CALL, CAN, FORM, asker, asker_with, call, key, opening, question, request, retry,
+    CALL, CAN, FORM, asker, asker_with, call, is_answer, is_call, key, opening, question, request,
+    retry,
 };
 use crate::rig::{Rig, legacy, next, server, toolset};
 

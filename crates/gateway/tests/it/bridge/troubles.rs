@@ -9,7 +9,7 @@ use testkit::raw::{Canned, RawServer, Script, Seen, canned, feed};
 use super::asking::{
     CALL, CAN, FORM, asker, call, is_answer, key, keys, opening, question, request, retry,
 };
-use super::rounds::{FORM as MODERN_FORM, answer, asking_once};
+use super::rounds::{FORM as MODERN_FORM, answer, asking_once, asks};
 use crate::rig::{Rig, legacy, modern, next, server, toolset};
 
 const ELICIT: &str = "elicitation/create";
