@@ -46,6 +46,8 @@ const RENEW_WAIT: Duration = Duration::from_secs(10);
 const UPDATES_MAX: usize = 256;
 /// Processes of one server that serve clients' own sessions at one time.
 pub(crate) const PROCESSES_MAX: usize = 128;
+/// How long the end waits for a handshake under way.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
 /// How often something that is to be ended is looked at.
 const UNUSED_LOOK: Duration = Duration::from_millis(100);
 
@@ -106,6 +108,8 @@ pub(crate) struct Server {
     legacy_last: ArcSwapOption<Inventory>,
     modern_line: ArcSwapOption<Conversation>,
     legacy_line: ArcSwapOption<Conversation>,
+    /// Held while our own legacy session is opened.
+    handshake: tokio::sync::Mutex<()>,
     /// Rung when what the server offers may have changed.
     bell: Arc<Notify>,
     modern_looks: Looks,
@@ -185,7 +189,7 @@ impl Kept {
     pub(crate) async fn retire(self: Arc<Self>) {
         let server = self.server.clone();
         unused(&self, 1, server.total).await;
-        self.stop();
+        self.stop(server.total).await;
         drop(self);
         // Calls of modern clients hold the server, not the line they came over.
         unused(&server, 1, server.total).await;
@@ -200,7 +204,7 @@ impl Kept {
 
     /// Ends our own session at the server now, for the end of everything.
     pub(crate) async fn close(&self) {
-        self.stop();
+        self.stop(HANDSHAKE_WAIT).await;
         self.server.leases.close().await;
         self.server.modern_line.store(None);
         if let Some(conversation) = self.server.legacy_line.swap(None) {
@@ -208,7 +212,9 @@ impl Kept {
         }
     }
 
-    fn stop(&self) {
+    /// A handshake under way comes to its end first: the server would keep a session that nobody knows.
+    async fn stop(&self, wait: Duration) {
+        let _none = tokio::time::timeout(wait, self.server.handshake.lock()).await;
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.abort_all();
     }
@@ -254,6 +260,7 @@ impl Server {
             legacy_last: ArcSwapOption::empty(),
             modern_line: ArcSwapOption::empty(),
             legacy_line: ArcSwapOption::empty(),
+            handshake: tokio::sync::Mutex::default(),
             bell,
             modern_looks: Looks::default(),
             legacy_looks: Looks::default(),

@@ -95,7 +95,10 @@ impl Server {
         let (sender, mut uncorrelated) = mpsc::channel(UNCORRELATED_MAX);
         let (conversation, opening) = match era {
             Era::Modern => self.open_modern(sender).await?,
-            Era::Legacy => self.open_legacy(version, sender).await?,
+            Era::Legacy => {
+                let _handshake = self.handshake.lock().await;
+                self.open_legacy(version, sender).await?
+            }
         };
         let conversation = Arc::new(conversation);
         let line = if era == Era::Modern {
