@@ -262,23 +262,17 @@ impl Leases {
             .retain(|(_, known, _)| !Arc::ptr_eq(known, lost));
     }
 
-    /// Puts a session to rest; the one that rested longest makes room.
-    fn give_back(&self, session: Lent) {
+    /// Puts a session to rest; the one that rested longest makes room. Gives the one that is to be ended.
+    fn give_back(&self, session: Lent) -> Option<Arc<Conversation>> {
         session.lent.store(false, Ordering::Relaxed);
-        let gone = {
-            let mut state = self.state();
-            if state.closed {
-                Some(session.conversation)
-            } else {
-                let first = (state.resting.len() >= RESTING_MAX).then(|| state.resting.remove(0));
-                let since = Instant::now();
-                state.resting.push(Resting { session, since });
-                first.map(|first| first.session.conversation)
-            }
-        };
-        if let Some(conversation) = gone {
-            self.later(async move { conversation.end().await });
+        let mut state = self.state();
+        if state.closed {
+            return Some(session.conversation);
         }
+        let first = (state.resting.len() >= RESTING_MAX).then(|| state.resting.remove(0));
+        let since = Instant::now();
+        state.resting.push(Resting { session, since });
+        first.map(|first| first.session.conversation)
     }
 
     /// Ends the sessions that nobody used for long.
@@ -413,23 +407,30 @@ impl Drop for Lease {
             Hold::Alone(session) => session.take(),
             Hold::Shared(_) | Hold::Everybody(_) => None,
         };
-        let Some(number) = self.open.take() else {
-            if let Some(session) = session {
-                self.server.leases.give_back(*session);
-            }
-            return;
-        };
         let conversation = match (&self.hold, &session) {
             (Hold::Shared(session), _) => session.conversation.clone(),
             (Hold::Everybody(conversation), _) => conversation.clone(),
             (Hold::Alone(_), Some(session)) => session.conversation.clone(),
             (Hold::Alone(_), None) => return,
         };
+        let Some(number) = self.open.take() else {
+            let gone = session.and_then(|session| self.server.leases.give_back(*session));
+            if let Some(gone) = gone {
+                let server = self.server.clone();
+                self.later(async move {
+                    gone.end().await;
+                    // What nobody holds is dropped with all that is done later.
+                    drop(server);
+                });
+            }
+            return;
+        };
         let server = self.server.clone();
-        self.server.leases.later(async move {
+        self.later(async move {
             conversation.cancel(number).await;
-            if let Some(session) = session {
-                server.leases.give_back(*session);
+            let gone = session.and_then(|session| server.leases.give_back(*session));
+            if let Some(gone) = gone {
+                gone.end().await;
             }
         });
     }
