@@ -1,5 +1,7 @@
 //! The spine: one message of a client, from top to bottom.
 
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use protocol::json::members;
@@ -22,7 +24,7 @@ use crate::select::{self, Selected};
 use crate::server::Server;
 use crate::session::{Session, Ticket};
 use crate::task::Tasks;
-use crate::upstream::Answer;
+use crate::upstream::{Answer, Coming, Frames};
 use crate::{legacy, list, modern};
 
 /// Answers one request of a client.
@@ -222,7 +224,20 @@ impl Call<'_> {
             let outgoing = self.outgoing(conversation.next_id())?;
             let number = outgoing.id;
             lease.opens(number);
-            let answer = conversation.call(outgoing).await;
+            let mut call: Pin<Box<dyn Future<Output = _> + Send>> =
+                Box::pin(async move { conversation.call(outgoing).await });
+            let answer = tokio::select! {
+                biased;
+                answer = &mut call => answer,
+                // A server may ask beside its answer, and begin that only when it has its own.
+                message = lease.aside() => {
+                    let server = server.name.clone();
+                    let coming = Coming { server, number, answer: call };
+                    let ahead = VecDeque::from([Ok(message)]);
+                    let frames = Frames::Ahead(Box::new((ahead, Frames::Coming(Box::new(coming)))));
+                    Ok(Answer::Frames(frames))
+                }
+            };
             server.health.note_call(&server.name, &answer);
             match answer {
                 Err(UpstreamFailure::SessionLost { .. }) if attempt == 0 => lease.lost().await,

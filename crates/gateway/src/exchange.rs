@@ -122,28 +122,12 @@ impl Exchange {
         }
     }
 
-    /// The answer as messages, whatever its form; an error with a status of its own is a message like others.
+    /// The answer as messages, whatever its form.
     fn frames(&mut self, answer: Answer) -> Result<Frames, Refusal> {
-        match answer {
-            Answer::Frames(frames) => Ok(frames),
-            Answer::Json(body) => Ok(Frames::body(self.server.name.clone(), body)),
-            Answer::Accepted => {
-                self.over();
-                Err(self.garbage("202 to a request".to_owned()).into())
-            }
-            Answer::Failed { status, body } => {
-                let error = Message::parse(body.clone())
-                    .ok()
-                    .filter(|message| matches!(message.shape, Shape::Error(_)));
-                let Some(error) = error else {
-                    self.over();
-                    return Err(self.status(status, &body).into());
-                };
-                let (number, body) = (self.number, error.body());
-                let whole = format!("{{\"jsonrpc\":\"2.0\",\"id\":{number},\"error\":{body}}}");
-                Ok(Frames::Whole(Some(whole.into())))
-            }
-        }
+        Frames::of(&self.server.name, self.number, answer).map_err(|failure| {
+            self.over();
+            failure.into()
+        })
     }
 
     fn status(&self, status: u16, body: &Bytes) -> UpstreamFailure {

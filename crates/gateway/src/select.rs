@@ -49,7 +49,12 @@ impl Selected {
 /// Finds the server a request is meant for.
 pub(crate) async fn select(inbound: &Inbound, method: Method) -> Result<Selected, Refusal> {
     let found = find(inbound, method);
-    if !matches!(found, Err(Refusal::Unknown { .. } | Refusal::Resource(_))) {
+    let is_known = match &found {
+        // A URI names its server before that has said how it can be asked.
+        Ok(selected) => !selected.server.is_starting(selected.spoken),
+        Err(refusal) => !matches!(refusal, Refusal::Unknown { .. } | Refusal::Resource(_)),
+    };
+    if is_known {
         return found;
     }
     // A server that is still starting may have it: wait as a list would, then look once more.

@@ -304,6 +304,11 @@ impl Server {
         }
     }
 
+    /// Whether the first attempt in this era is under way.
+    pub(crate) fn is_starting(&self, era: Era) -> bool {
+        matches!(*self.sender(era).borrow(), Status::Starting)
+    }
+
     /// Waits until it is known whether and how a client of this era can be served.
     pub(crate) async fn settled(&self, client: Era) {
         self.started(client).await;

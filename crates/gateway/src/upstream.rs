@@ -7,7 +7,7 @@ mod legacy_sse;
 mod stdio;
 
 pub(crate) use duplex::{Audience, Duplex};
-pub(crate) use frames::Frames;
+pub(crate) use frames::{Coming, Frames};
 pub(crate) use http::{Head, HttpLink};
 pub(crate) use legacy_sse::open as open_legacy_sse;
 pub(crate) use stdio::{Program, start as start_program};

@@ -12,10 +12,12 @@ use protocol::json::{members, quote, string};
 use protocol::json_rpc::{self, ErrorObject, Id, Message, Shape, code};
 use protocol::mcp::Method;
 use protocol::mcp::bridge::{self, ModernError, Question};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::park::Parking;
 use crate::conversation::Outgoing;
+use crate::failure::UpstreamFailure;
 use crate::identify::Caller;
 use crate::refuse::Refusal;
 use crate::request::Parts;
@@ -44,6 +46,11 @@ pub(crate) struct Lent {
     pending: Vec<Pending>,
     number: u32,
     round_until: Option<Instant>,
+    /// Answers that the server did not take.
+    failures: (
+        mpsc::Sender<UpstreamFailure>,
+        mpsc::Receiver<UpstreamFailure>,
+    ),
     /// What the server has said and nobody has looked at.
     refused: VecDeque<(Id, i32, &'static str)>,
 }
@@ -125,6 +132,7 @@ impl Lent {
             pending: Vec::new(),
             number: 0,
             round_until: None,
+            failures: mpsc::channel(1),
             refused: VecDeque::new(),
         }
     }
@@ -205,6 +213,8 @@ impl Lent {
             self.refused.push_back((own, code::METHOD_NOT_FOUND, text));
             return;
         };
+        // A server that asks again under the same id asks one question.
+        self.pending.retain(|known| known.own != own);
         self.number += 1;
         let kind = message.method.split('/').next().unwrap_or_default();
         self.pending.push(Pending {
@@ -248,20 +258,38 @@ impl Lent {
     }
 
     /// Passes on what the client brought. Keys that were not asked mean nothing; what is no answer is asked again.
-    pub(crate) async fn answer(&mut self, brought: &[(String, String)]) {
+    ///
+    /// Nobody waits until the server has taken it: it may hold one answer until it has another.
+    pub(crate) fn answer(&mut self, brought: &[(String, String)]) {
         let mut open = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
             let answer = brought.iter().find(|(key, _)| *key == pending.key);
             match answer.and_then(|(_, raw)| bridge::answer_to_legacy(raw)) {
                 Some(answer) => {
-                    self.say(json_rpc::result(&pending.own, answer.as_bytes()))
-                        .await;
+                    let message = json_rpc::result(&pending.own, answer.as_bytes());
+                    let conversation = self.lease.conversation().clone();
+                    let failures = self.failures.0.clone();
+                    self.lease.later(async move {
+                        if let Err(failure) = conversation.say(message).await {
+                            // One failure is enough to end the call.
+                            drop(failures.try_send(failure));
+                        }
+                    });
                 }
                 None => open.push(pending),
             }
         }
         self.pending = open;
         self.round_until = None;
+    }
+
+    /// What the server says beside its answer, or the failure of an answer to it that it did not take.
+    pub(super) async fn aside(&mut self) -> Result<Bytes, UpstreamFailure> {
+        tokio::select! {
+            message = self.lease.aside() => Ok(message),
+            // We hold a sender ourselves: it never runs dry.
+            Some(failure) = self.failures.1.recv() => Err(failure),
+        }
     }
 
     /// Nobody will answer any more.

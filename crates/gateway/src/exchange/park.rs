@@ -264,12 +264,16 @@ async fn wait(
                 lent.give_up().await;
                 return None;
             }
-            message = lent.lease.aside(), if is_heard => Some(Ok(message)),
+            said = lent.aside(), if is_heard => Some(said),
             message = frames.next(), if is_heard => message,
         };
         match message {
             Some(Ok(bytes)) => {
                 if !lent.hear(&bytes).await {
+                    if is_progress(&bytes) {
+                        // Newer progress replaces older.
+                        ahead.retain(|kept| !matches!(kept, Ok(kept) if is_progress(kept)));
+                    }
                     ahead.push_back(Ok(bytes));
                 }
             }
@@ -280,6 +284,10 @@ async fn wait(
             None => ended = true,
         }
     }
+}
+
+fn is_progress(bytes: &Bytes) -> bool {
+    Message::parse(bytes.clone()).is_ok_and(|message| &*message.method == "notifications/progress")
 }
 
 /// What a retry must repeat: name and arguments, whatever their order and spacing.

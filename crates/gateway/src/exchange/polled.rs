@@ -73,7 +73,7 @@ impl Rounds {
                 )));
             }
         }
-        self.say_of_task(Method::TasksGet, "").await
+        self.say_of_task(Method::TasksGet, &[]).await
     }
 
     /// Passes on the client's answers.
@@ -84,23 +84,27 @@ impl Rounds {
         if let Some(polled) = &mut self.polled {
             polled.updated = true;
         }
-        let answers: Vec<String> = answers
-            .iter()
-            .map(|(key, raw)| format!("{}:{raw}", quote(key)))
-            .collect();
-        let more = format!(",\"inputResponses\":{{{}}}", answers.join(","));
-        self.say_of_task(Method::TasksUpdate, &more).await
+        self.say_of_task(Method::TasksUpdate, answers).await
     }
 
-    async fn say_of_task(&self, method: Method, more: &str) -> Result<(u64, Answer), Refusal> {
-        let outgoing = self.of_task(method, more).ok_or(Refusal::Lost)?;
+    async fn say_of_task(
+        &self,
+        method: Method,
+        answers: &[(String, String)],
+    ) -> Result<(u64, Answer), Refusal> {
+        let outgoing = self.of_task(method, answers).ok_or(Refusal::Lost)?;
         Ok((outgoing.id, self.conversation.call(outgoing).await?))
     }
 
-    fn of_task(&self, method: Method, more: &str) -> Option<Outgoing> {
+    fn of_task(&self, method: Method, answers: &[(String, String)]) -> Option<Outgoing> {
         let id = &self.polled.as_ref()?.id;
-        let params = format!("{{\"taskId\":{}{more}}}", quote(id));
+        let params = format!("{{\"taskId\":{}}}", quote(id));
         let params = bridge::params_to_modern(&params, &self.session.standing().said())?;
+        let params = if answers.is_empty() {
+            params
+        } else {
+            bridge::with_answers(&params, answers, None)?
+        };
         let number = self.conversation.next_id();
         Some(Outgoing {
             id: number,
@@ -164,7 +168,7 @@ impl Rounds {
 impl Drop for Rounds {
     /// Nobody waits any more: a task that goes on is for nothing.
     fn drop(&mut self) {
-        if let Some(outgoing) = self.of_task(Method::TasksCancel, "") {
+        if let Some(outgoing) = self.of_task(Method::TasksCancel, &[]) {
             let conversation = self.conversation.clone();
             let cancelled = async move { drop(conversation.call(outgoing).await) };
             self.server.leases.later(cancelled);

@@ -2,7 +2,6 @@
 //!
 //! The server's `input_required` becomes requests to the client, on the stream of the very call; the answers go with the next round.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,11 +188,20 @@ impl Rounds {
                 ));
             }
         }
+        let mut said = Vec::new();
         for (key, question) in &asked.requests {
-            asking.ready.push_back(self.put(key, question, call)?);
+            said.push((key, question, self.said(key, question)?));
+        }
+        for (key, question, params) in said {
+            let method = &question.method;
+            let put = self
+                .session
+                .ask_in_round(method, &params, call, key, &self.sender);
+            let put = put.ok_or("the client has too many questions open")?;
+            asking.ready.push_back(put);
             asking.open.push(Open {
                 key: key.clone().into_owned(),
-                method: question.method.clone().into_owned(),
+                method: method.clone().into_owned(),
                 answer: None,
             });
         }
@@ -201,18 +209,17 @@ impl Rounds {
         Ok(())
     }
 
-    fn put(&self, key: &str, question: &Question<'_>, call: &Id) -> Result<Bytes, String> {
+    /// The params of a question as the client gets them.
+    fn said(&self, key: &str, question: &Question<'_>) -> Result<String, String> {
         let elicitation = random::<8>().map(|byte| format!("{byte:02x}")).concat();
         let params = bridge::question_to_legacy(question, &elicitation)
             .ok_or_else(|| format!("its question `{key}` is not an object"))?;
-        let params = match &*question.method {
-            "sampling/createMessage" => bridge::sampling_for_version(self.version, &params),
-            _ => Cow::Borrowed(&*params),
-        };
-        let (session, method) = (&self.session, &question.method);
-        session
-            .ask_in_round(method, &params, call, key, &self.sender)
-            .ok_or_else(|| "the client has too many questions open".to_owned())
+        Ok(match &*question.method {
+            "sampling/createMessage" => {
+                bridge::sampling_for_version(self.version, &params).into_owned()
+            }
+            _ => params,
+        })
     }
 
     /// Whether the client is asked something at the moment.

@@ -105,7 +105,7 @@ impl Exchange {
         self.log_level = inbound.wanted_level();
         self.deadline = Instant::now() + self.server.total;
         if let Far::Lent(lent) = &mut self.far {
-            lent.answer(answers).await;
+            lent.answer(answers);
             if lent.is_waiting() {
                 return self.park(frames).map(Reply::message);
             }
@@ -168,7 +168,7 @@ impl Exchange {
                 let until = round.map_or(until, |round| round.min(until));
                 let next = tokio::select! {
                     biased;
-                    message = lent.lease.aside() => Ok(Some(Ok(message))),
+                    said = lent.aside() => Ok(Some(said)),
                     next = timeout_at(until, frames.next()) => next,
                 };
                 if next.is_err() && round.is_some() {

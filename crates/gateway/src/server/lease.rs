@@ -24,6 +24,8 @@ use crate::upstream::{Audience, Frames};
 
 /// Sessions of one server that rest between two calls.
 const RESTING_MAX: usize = 64;
+/// Sessions of one server that calls share, one for each caller and what its clients can do.
+const SHARED_MAX: usize = 64;
 /// A session that rested for this long is ended.
 const REST_MAX: Duration = Duration::from_secs(300);
 /// How long the stream may take to open on which a server asks by itself, before the call is sent.
@@ -132,6 +134,7 @@ impl Server {
         if let Some(known) = self.leases.shared(&borrower) {
             return Ok(known);
         }
+        self.leases.make_room(&self.name)?;
         let session = Arc::new(self.borrow(borrower.clone(), false).await?);
         let mut state = self.leases.state();
         state
@@ -253,6 +256,30 @@ impl Leases {
         let (_, known, used) = state.shared.iter_mut().find(|(key, ..)| key == borrower)?;
         *used = Instant::now();
         Some(known.clone())
+    }
+
+    /// Makes room for one more shared session: the one that was used longest ago, and is not now, ends.
+    fn make_room(&self, server: &Arc<str>) -> Result<(), UpstreamFailure> {
+        let oldest = {
+            let mut state = self.state();
+            if state.shared.len() < SHARED_MAX {
+                return Ok(());
+            }
+            let unused = state.shared.iter().enumerate();
+            let oldest = unused
+                .filter(|(_, (_, known, _))| Arc::strong_count(known) == 1)
+                .min_by_key(|(_, (_, _, used))| *used)
+                .map(|(at, _)| at);
+            oldest.map(|at| state.shared.remove(at).1)
+        };
+        let Some(oldest) = oldest else {
+            return Err(UpstreamFailure::Busy {
+                server: server.clone(),
+                reason: format!("{SHARED_MAX} sessions with it are in use already"),
+            });
+        };
+        self.later(async move { oldest.conversation.end().await });
+        Ok(())
     }
 
     /// Forgets a session that the server has forgotten.

@@ -1,14 +1,17 @@
 //! Messages of one exchange, one after the other.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
+use protocol::json_rpc::{Message, Shape};
 use protocol::sse;
 use transport::outbound::Incoming;
 
+use super::Answer;
 use super::duplex::CallFrames;
 use super::http::{Head, HttpLink};
 use crate::failure::UpstreamFailure;
@@ -33,8 +36,27 @@ pub(crate) enum Frames {
     Body(Option<Box<BodyFrame>>),
     /// One message that is here.
     Whole(Option<Bytes>),
+    /// What a call is answered with, whose head has not come yet.
+    Coming(Box<Coming>),
     /// Messages that were read ahead, and those that follow.
     Ahead(Box<(VecDeque<Result<Bytes, UpstreamFailure>>, Frames)>),
+}
+
+/// A call whose answer has not begun.
+pub(crate) struct Coming {
+    pub(crate) server: Arc<str>,
+    /// Our number for the call.
+    pub(crate) number: u64,
+    pub(crate) answer: Pin<Box<dyn Future<Output = Result<Answer, UpstreamFailure>> + Send>>,
+}
+
+impl std::fmt::Debug for Coming {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Coming")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The longest message that is put together from a body, in bytes.
@@ -83,6 +105,21 @@ impl Frames {
                 Some(whole)
             }
             Self::Whole(message) => message.take().map(Ok),
+            Self::Coming(coming) => {
+                let answer = coming.answer.as_mut().await;
+                let frames =
+                    answer.and_then(|answer| Self::of(&coming.server, coming.number, answer));
+                match frames {
+                    Ok(frames) => {
+                        *self = frames;
+                        Box::pin(self.next()).await
+                    }
+                    Err(failure) => {
+                        *self = Self::Whole(None);
+                        Some(Err(failure))
+                    }
+                }
+            }
             Self::Ahead(ahead) => match ahead.0.pop_front() {
                 Some(message) => Some(message),
                 None => Box::pin(ahead.1.next()).await,
@@ -99,7 +136,41 @@ impl Frames {
                 }
             }
             Self::Ahead(ahead) => ahead.1.rest(resting),
-            Self::Call(_) | Self::Body(_) | Self::Whole(_) => {}
+            Self::Call(_) | Self::Body(_) | Self::Coming(_) | Self::Whole(_) => {}
+        }
+    }
+
+    /// The answer to call `number` as messages, whatever its form; an error with a status of its own is a message like others.
+    pub(crate) fn of(
+        server: &Arc<str>,
+        number: u64,
+        answer: Answer,
+    ) -> Result<Self, UpstreamFailure> {
+        let (status, body) = match answer {
+            Answer::Frames(frames) => return Ok(frames),
+            Answer::Json(body) => return Ok(Self::body(server.clone(), body)),
+            Answer::Accepted => {
+                return Err(UpstreamFailure::Garbage {
+                    server: server.clone(),
+                    reason: "202 to a request".to_owned(),
+                });
+            }
+            Answer::Failed { status, body } => (status, body),
+        };
+        let error = Message::parse(body.clone())
+            .ok()
+            .filter(|message| matches!(message.shape, Shape::Error(_)));
+        match error {
+            Some(error) => {
+                let error = error.body();
+                let whole = format!("{{\"jsonrpc\":\"2.0\",\"id\":{number},\"error\":{error}}}");
+                Ok(Self::Whole(Some(whole.into())))
+            }
+            None => Err(UpstreamFailure::Status {
+                server: server.clone(),
+                status,
+                body: String::from_utf8_lossy(&body).trim().to_owned(),
+            }),
         }
     }
 

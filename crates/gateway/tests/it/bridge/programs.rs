@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::asking::{CALL, CAN, call, is_answer, key, request, retry};
+use super::asking::{CALL, CAN, call, key, request, retry};
 use crate::misbehavior::programs::Shell;
 
 const ASKS: &str = r#"case "$method" in

@@ -7,9 +7,9 @@ use testkit::raw::{Canned, RawServer, Script, Seen};
 use crate::rig::{Rig, Session, modern, next, server, toolset};
 
 pub(super) const FORM: &str = r#"{"method":"elicitation/create","params":{"message":"name?","requestedSchema":{"type":"object","n":1.0}}}"#;
-const SAMPLE: &str =
+pub(super) const SAMPLE: &str =
     r#"{"method":"sampling/createMessage","params":{"messages":[],"maxTokens":1}}"#;
-const ROOTS: &str = r#"{"method":"roots/list"}"#;
+pub(super) const ROOTS: &str = r#"{"method":"roots/list"}"#;
 pub(super) const DONE: &str = r#"{"resultType":"complete","content":[]}"#;
 
 /// A result that asks; `state` is raw.

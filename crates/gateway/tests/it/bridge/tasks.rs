@@ -6,7 +6,7 @@ use serde_json::json;
 use testkit::raw::{Canned, RawServer, Script, Seen, canned};
 
 use super::rounds::answer;
-use crate::rig::{Rig, next};
+use crate::rig::{Rig, modern, next};
 
 const ELICIT: &str = "elicitation/create";
 
