@@ -428,3 +428,49 @@ fn replicas_need_their_keys_and_an_address() {
     let ran = run(&["up", path, "--peers", "nowhere"]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
 }
+
+/// A modern call of the fixture's tool that asks the user, at the next replica.
+async fn asks(trio: &Trio, more: &str) -> Value {
+    let params = format!(r#"{{"name":"test_elicitation","arguments":{{"message":"who?"}}{more}}}"#);
+    let capabilities = r#"{"elicitation":{}}"#;
+    let request = http::modern_with(&trio.url(), 1, "tools/call", &params, capabilities);
+    let mut reply = request
+        .header("Mcp-Name", "test_elicitation")
+        .send()
+        .await
+        .unwrap();
+    reply.answer().await.unwrap()
+}
+
+/// What the client adds when it calls again with its answer.
+fn answered(asked: &Value) -> String {
+    let result = &asked["result"];
+    assert_eq!(result["resultType"], "input_required", "{asked}");
+    let key = result["inputRequests"].as_object().unwrap().keys().next();
+    format!(
+        r#","requestState":{},"inputResponses":{{"{}":{{"action":"accept","content":{{"username":"ada","email":"a@b.c"}}}}}}"#,
+        result["requestState"],
+        key.unwrap()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_for_its_client_is_found_from_every_replica_and_dies_with_its_own() {
+    let trio = Trio::start().await;
+    // Twice: the answer comes in at either of the other two.
+    for turn in [1, 2] {
+        trio.next.store(0, Ordering::Relaxed);
+        let again = answered(&asks(&trio, "").await);
+        trio.next.store(turn, Ordering::Relaxed);
+        let told = asks(&trio, &again).await;
+        assert!(told["result"].to_string().contains("ada"), "{told}");
+    }
+    trio.next.store(0, Ordering::Relaxed);
+    let again = answered(&asks(&trio, "").await);
+    trio.ups[0].signal(Signal::KILL);
+    for turn in [1, 2] {
+        trio.next.store(turn, Ordering::Relaxed);
+        let lost = asks(&trio, &again).await;
+        assert_eq!(lost["error"]["code"], -32603, "{lost}");
+    }
+}
