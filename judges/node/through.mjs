@@ -12,6 +12,8 @@ const READY_MS_MAX = 10_000;
 const CLIENT_MS_MAX = 20_000;
 const END_MS_MAX = 2_000;
 const [script, server] = process.argv.slice(2);
+// The suite's server speaks one revision and holds every other question against its client: it is pinned, as an operator would.
+const protocol = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION;
 const folder = mkdtempSync(join(tmpdir(), 'judge-'));
 const marque = process.env.JUDGE_MARQUE === '-' ? undefined : await start();
 const code = await client(marque?.url ?? server);
@@ -20,11 +22,12 @@ rmSync(folder, { recursive: true });
 process.exit(code);
 
 async function start() {
+  const known = ['2025-11-25', '2026-07-28'].includes(protocol) ? { protocol } : {};
   const toolset = {
     apiVersion: 'marque.dev/v1alpha1',
     kind: 'Toolset',
     metadata: { name: 'suite' },
-    spec: { access: 'Anonymous', naming: 'Passthrough', uris: 'Passthrough', servers: [{ name: 'suite', url: server }] }
+    spec: { access: 'Anonymous', naming: 'Passthrough', uris: 'Passthrough', servers: [{ name: 'suite', url: server, ...known }] }
   };
   writeFileSync(join(folder, 'toolset.yaml'), JSON.stringify(toolset));
   const where = ['--listen', `127.0.0.1:${await freePort()}`, '--state-dir', join(folder, 'state')];

@@ -208,7 +208,10 @@ impl Exchange {
             .rewrite
             .answer(&message, self.number, &self.id)
             .map_err(|reason| self.garbage(reason))?;
-        self.answered(bytes)
+        match self.era {
+            Era::Modern => self.answered(rewrite::with_result_type(bytes)),
+            Era::Legacy => self.answered(bytes),
+        }
     }
 
     /// A complete answer, with the status that its error asks for.

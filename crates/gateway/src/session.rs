@@ -300,6 +300,15 @@ impl Session {
         }
     }
 
+    /// Whether servers may ask the client anything.
+    pub(crate) fn may_be_asked(&self) -> bool {
+        const KINDS: [&str; 3] = ["elicitation", "roots", "sampling"];
+        members(&self.capabilities).is_ok_and(|found| {
+            let mut keys = found.iter().map(|member| member.key.as_ref());
+            keys.any(|key| KINDS.contains(&key))
+        })
+    }
+
     /// What opens a server's session in this client's name.
     pub(crate) fn hello(&self) -> Hello {
         Hello {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use protocol::json::Step::{Each, Key};
 use protocol::json::{Rules, Step, StreamEditor, quote, string};
-use protocol::json_rpc::{Id, Message};
+use protocol::json_rpc::{Id, Message, Shape};
 use protocol::mcp::{severity, shown_uri};
 
 use crate::task::Tasks;
@@ -246,6 +246,29 @@ impl Rewrite {
                     .and_then(|member| string(member.value).map(|text| severity(&text)))
             });
         level.flatten().is_some_and(|level| level >= lowest)
+    }
+}
+
+/// A result without its kind, which only older servers leave out, is complete (MCP 2026-07-28, basic/index, "Responses").
+pub(super) fn with_result_type(bytes: Bytes) -> Bytes {
+    if memchr::memmem::find(&bytes, b"\"resultType\"").is_some() {
+        return bytes;
+    }
+    let Ok(message) = Message::parse(bytes.clone()) else {
+        return bytes;
+    };
+    let is_object = message.body().starts_with('{');
+    match (&message.shape, message.body_span()) {
+        (Shape::Result(_), Some(span)) if is_object => {
+            let is_empty = message.body()[1..].trim_start() == "}";
+            let kind = if is_empty {
+                "\"resultType\":\"complete\""
+            } else {
+                ",\"resultType\":\"complete\""
+            };
+            applied(&bytes, vec![(span.end - 1..span.end - 1, kind.into())])
+        }
+        _ => bytes,
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::carry::Carry;
 use super::far::Far;
+use super::rewrite::with_result_type;
 use super::{Cancelled, Exchange, FINISH_WAIT_BEFORE_REPLY, FIRST_FRAME_WAIT, fired};
 use crate::failure::UpstreamFailure;
 use crate::refuse::Refusal;
@@ -311,7 +312,7 @@ impl Exchange {
                     .filter(|code| self.is_between_us(*code));
                 return match between_us {
                     Some(code) => Err(self.refused(code)),
-                    None => Ok(Turn::Final(bytes)),
+                    None => Ok(Turn::Final(with_result_type(bytes))),
                 };
             }
             Far::Leg(session, _) if session.version >= Version::V2025_06_18 => {

@@ -10,6 +10,22 @@ use crate::conversation::{Conversation, Hello, Way, own_info};
 use crate::failure::{UpstreamFailure, shown};
 use crate::upstream::Audience;
 
+/// Whether a server refuses the version and offers it all the same.
+fn offers_our_version(failure: &UpstreamFailure) -> bool {
+    let UpstreamFailure::Refused {
+        code,
+        data: Some(data),
+        ..
+    } = failure
+    else {
+        return false;
+    };
+    let data: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
+    let supported = data["supported"].as_array();
+    *code == i64::from(code::UNSUPPORTED_VERSION)
+        && supported.is_some_and(|all| all.iter().any(|one| one == Version::NEWEST.as_str()))
+}
+
 impl Server {
     pub(super) async fn open_modern(
         &self,
@@ -18,7 +34,12 @@ impl Server {
         let conversation =
             Conversation::modern(self.name.clone(), &self.way, self.ids.clone(), sender).await?;
         let silent_means_legacy = matches!(self.way, Way::Program(_));
-        match conversation.ask("server/discover", "{}").await {
+        let mut asked = conversation.ask("server/discover", "{}").await;
+        // A server that names the very version it was asked in means: once more ("Protocol Version Negotiation").
+        if asked.as_ref().is_err_and(offers_our_version) {
+            asked = conversation.ask("server/discover", "{}").await;
+        }
+        match asked {
             Ok(opening) => Ok((conversation, opening)),
             Err(failure) => Err(self.modern_verdict(failure, silent_means_legacy)),
         }

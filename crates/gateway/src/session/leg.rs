@@ -7,7 +7,7 @@ use bytes::Bytes;
 use protocol::json::quote;
 use protocol::json_rpc::Message;
 use protocol::mcp::Era;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,6 +24,8 @@ const REOPEN_FIRST: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_secs(30);
 /// How long a call waits until what the client said in a lost session is said again.
 const RESTORE_WAIT: Duration = Duration::from_secs(10);
+/// How long the server's stream may take to open before the first call is sent.
+const STREAM_WAIT: Duration = Duration::from_secs(1);
 /// The answer to a stream that a server does not offer, or no longer knows the session of.
 const NOT_FOUND: u16 = 404;
 
@@ -87,8 +89,11 @@ impl Leg {
         leg.carry(uncorrelated);
         // What takes longer than this is missing, and was logged.
         drop(timeout(RESTORE_WAIT, leg.restore(session, answer.body())).await);
-        if session.has_stream() {
-            leg.listen();
+        if session.has_stream() || session.may_be_asked() {
+            // A server that asks on this stream asks in vain before it is open.
+            if let Some(opened) = leg.listen() {
+                drop(timeout(STREAM_WAIT, opened).await);
+            }
         }
         Ok(leg)
     }
@@ -181,10 +186,12 @@ impl Leg {
     }
 
     /// Opens the stream on which an HTTP server speaks by itself. Once is enough.
-    pub(crate) fn listen(self: &Arc<Self>) {
+    ///
+    /// The receiver ends once the server has opened it, or has refused to.
+    pub(crate) fn listen(self: &Arc<Self>) -> Option<oneshot::Receiver<()>> {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut tasks.listening, true) {
-            return;
+            return None;
         }
         if !self.exclusive {
             let updates = self.server.updates.subscribe();
@@ -197,7 +204,7 @@ impl Leg {
             // It may have been opened anew before anybody listened.
             statuses.mark_changed();
             tasks.set.spawn(ear.overhear(updates, statuses));
-            return;
+            return None;
         }
         let ear = Ear {
             conversation: self.conversation.clone(),
@@ -205,7 +212,9 @@ impl Leg {
             session: self.session.clone(),
         };
         let resumed = tasks.resumed;
-        tasks.set.spawn(ear.listen(resumed));
+        let (opens, opened) = oneshot::channel();
+        tasks.set.spawn(ear.listen(resumed, opens));
+        Some(opened)
     }
 
     /// Carries what the server says outside any call.
@@ -232,11 +241,14 @@ struct Ear {
 
 impl Ear {
     /// Opens the stream, and again when it breaks; what may have been missed then is said once.
-    async fn listen(self, mut broken: bool) {
+    async fn listen(self, mut broken: bool, opens: oneshot::Sender<()>) {
         let mut wait = REOPEN_FIRST;
+        let mut opens = Some(opens);
         loop {
             let opened = Instant::now();
-            match self.conversation.events().await {
+            let events = self.conversation.events().await;
+            drop(opens.take());
+            match events {
                 Some(Ok(frames)) => {
                     if broken {
                         self.missed();

@@ -87,8 +87,9 @@ async fn arguments_and_results_pass_byte_for_byte() {
     let rig = Rig::before(&server).await;
     let session = rig.session().await;
     for (arguments, more, result) in cases(&(json(), json(), json())) {
-        *says.lock().unwrap() =
-            format!(r#"{{"more":{result},"content":[{result}],"_meta":{{"x":{result}}}}}"#);
+        *says.lock().unwrap() = format!(
+            r#"{{"more":{result},"resultType":"complete","content":[{result}],"_meta":{{"x":{result}}}}}"#
+        );
         let params = format!(r#"{{"zeta":{more},  "name":"echo","arguments":{arguments}}}"#);
         let modern = http::modern(&rig.url(), 1, "tools/call", &params).header("Mcp-Name", "echo");
         for request in [session.request("1", "tools/call", &params), modern] {
