@@ -113,6 +113,53 @@ async fn arguments_and_results_pass_byte_for_byte() {
     }
 }
 
+/// What the eras force to change is listed here, and nothing else does: `_meta` and `resultType`.
+#[tokio::test]
+async fn arguments_and_results_pass_the_bridge_byte_for_byte() {
+    for modern_server in [true, false] {
+        let (server, says) = answering(Canned {
+            legacy: !modern_server,
+            modern: modern_server,
+            ..Canned::default()
+        })
+        .await;
+        let rig = Rig::before(&server).await;
+        let session = rig.session().await;
+        for (arguments, more, result) in cases(&(json(), json(), json())) {
+            let own = format!(r#""more":{result},  "content":[{result}]"#);
+            let kind = if modern_server {
+                r#""resultType":"complete","#
+            } else {
+                ""
+            };
+            *says.lock().unwrap() = format!(r#"{{{kind}{own},"_meta":{{"x":{result}}}}}"#);
+            let said = format!(r#""zeta":{more},  "name":"echo","arguments":{arguments}"#);
+            let request = if modern_server {
+                session.request("1", "tools/call", &format!("{{{said}}}"))
+            } else {
+                let params = format!("{{{said}}}");
+                http::modern(&rig.url(), 1, "tools/call", &params).header("Mcp-Name", "echo")
+            };
+            let text = request.send().await.unwrap().text().await.unwrap();
+            let (before, after) = if modern_server {
+                (format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{own},"#), "")
+            } else {
+                let head = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{own},"#);
+                (head, r#""resultType":"complete""#)
+            };
+            assert!(text.starts_with(&before), "{text}");
+            assert!(
+                text.contains(&format!(r#""_meta":{{"x":{result}}}"#)),
+                "{text}"
+            );
+            assert!(text.contains(after), "{text}");
+            assert_eq!(text.contains("resultType"), !modern_server, "{text}");
+            let sent = server.requests_of("tools/call").pop().unwrap();
+            assert!(sent.text().contains(&said), "{said}\n{}", sent.text());
+        }
+    }
+}
+
 #[tokio::test]
 async fn long_results_pass_byte_for_byte_however_they_are_cut() {
     let result = Arc::new(Mutex::new((String::new(), 1)));
