@@ -44,7 +44,23 @@ pub struct Postgres {
     _guard: Child,
 }
 
+/// Set to `required`, a machine without PostgreSQL fails the tests; otherwise they say that they did not run.
+pub const REQUIRED: &str = "MARQUE_POSTGRES";
+
 impl Postgres {
+    /// Whether tests on PostgreSQL run here. They do wherever it is installed, and fail where it is required and missing.
+    #[must_use]
+    pub fn is_here() -> bool {
+        let required = std::env::var_os(REQUIRED).is_some_and(|value| value == "required");
+        let is_here = required || programs().is_ok();
+        if !is_here {
+            eprintln!(
+                "NOT TESTED ON POSTGRESQL, which is not installed: `apt-get install postgresql`"
+            );
+        }
+        is_here
+    }
+
     /// The one server of this program; the first who asks waits for its start.
     ///
     /// # Errors
