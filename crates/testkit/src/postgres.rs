@@ -50,6 +50,10 @@ pub const REQUIRED: &str = "MARQUE_POSTGRES";
 impl Postgres {
     /// Whether tests on PostgreSQL run here. They do wherever it is installed, and fail where it is required and missing.
     #[must_use]
+    #[expect(
+        clippy::print_stderr,
+        reason = "whoever runs the tests must see what did not run"
+    )]
     pub fn is_here() -> bool {
         let required = std::env::var_os(REQUIRED).is_some_and(|value| value == "required");
         let is_here = required || programs().is_ok();

@@ -39,7 +39,7 @@ pub(crate) enum Frames {
     /// What a call is answered with, whose head has not come yet.
     Coming(Box<Coming>),
     /// Messages that were read ahead, and those that follow.
-    Ahead(Box<(VecDeque<Result<Bytes, UpstreamFailure>>, Frames)>),
+    Ahead(Box<(VecDeque<Result<Bytes, UpstreamFailure>>, Self)>),
 }
 
 /// A call whose answer has not begun.
