@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::binding::{is_part, shown_beside};
+use crate::chance;
 use crate::conversation::{Conversation, Outgoing, modern_params};
 use crate::refuse::Refusal;
 use crate::server::{Heard, Server, Subscribed};
@@ -253,9 +254,7 @@ impl Told {
 
 /// A quarter more or less, so that streams broken together are not opened together.
 fn jittered(wait: Duration) -> Duration {
-    let mut random = [0];
-    // Without randomness there is no spread, and no harm.
-    let _spread = getrandom::fill(&mut random).is_ok();
+    let random: [u8; 1] = chance::bytes();
     wait * (192 + u32::from(random[0] / 2)) / 256
 }
 

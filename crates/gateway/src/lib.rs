@@ -9,6 +9,7 @@ mod admit;
 mod adopt;
 mod binding;
 mod call;
+mod chance;
 mod check;
 mod clock;
 mod conversation;
@@ -24,6 +25,8 @@ mod inventory;
 mod legacy;
 mod list;
 mod modern;
+#[cfg(feature = "simulated")]
+pub mod probe;
 mod refuse;
 mod replica;
 mod reply;

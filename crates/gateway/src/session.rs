@@ -6,6 +6,8 @@ mod handle;
 mod inflight;
 mod leg;
 mod opened;
+#[cfg(feature = "simulated")]
+mod probe;
 mod questions;
 mod record;
 mod replay;
@@ -213,15 +215,21 @@ impl Session {
         leg: Arc<Leg>,
         replaces: impl Fn(&Arc<Leg>) -> bool,
     ) -> Result<Arc<Leg>, UpstreamFailure> {
-        let is_wanted = {
+        let replaced = {
             let mut state = self.state();
-            if !state.ended {
-                state.legs.retain(|known| !replaces(known));
+            (!state.ended).then(|| {
+                let replaced = state.legs.extract_if(.., |known| replaces(known)).collect();
                 state.legs.push(leg.clone());
-            }
-            !state.ended
+                replaced
+            })
         };
-        if is_wanted {
+        if let Some(replaced) = replaced {
+            let replaced: Vec<Arc<Leg>> = replaced;
+            for gone in replaced {
+                // Opened for a call that began before a reload: nobody else knows of it any more.
+                let server = gone.server().clone();
+                server.leases.later(gone.retire());
+            }
             self.changed();
             return Ok(leg);
         }

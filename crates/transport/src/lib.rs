@@ -12,6 +12,8 @@ pub mod body;
 pub mod child;
 pub mod inbound;
 pub mod outbound;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod socket;
 mod tls;
 

@@ -33,6 +33,8 @@ pub(crate) fn tune(stream: &TcpStream) {
 pub(crate) enum Socket {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(feature = "simulated")]
+    Simulated(crate::simulated::Wire),
 }
 
 impl AsyncRead for Socket {
@@ -44,6 +46,8 @@ impl AsyncRead for Socket {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_read(ctx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(ctx, buffer),
+            #[cfg(feature = "simulated")]
+            Self::Simulated(wire) => Pin::new(wire).poll_read(ctx, buffer),
         }
     }
 }
@@ -57,6 +61,8 @@ impl AsyncWrite for Socket {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_write(ctx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(ctx, bytes),
+            #[cfg(feature = "simulated")]
+            Self::Simulated(wire) => Pin::new(wire).poll_write(ctx, bytes),
         }
     }
 
@@ -64,6 +70,8 @@ impl AsyncWrite for Socket {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_flush(ctx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(ctx),
+            #[cfg(feature = "simulated")]
+            Self::Simulated(wire) => Pin::new(wire).poll_flush(ctx),
         }
     }
 
@@ -71,6 +79,8 @@ impl AsyncWrite for Socket {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(ctx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(ctx),
+            #[cfg(feature = "simulated")]
+            Self::Simulated(wire) => Pin::new(wire).poll_shutdown(ctx),
         }
     }
 
@@ -82,6 +92,8 @@ impl AsyncWrite for Socket {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(ctx, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(ctx, slices),
+            #[cfg(feature = "simulated")]
+            Self::Simulated(wire) => Pin::new(wire).poll_write_vectored(ctx, slices),
         }
     }
 
@@ -89,6 +101,8 @@ impl AsyncWrite for Socket {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "simulated")]
+            Self::Simulated(wire) => wire.is_write_vectored(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod fuzz;
 mod judges;
 mod limits;
 mod module_tree;
+mod simulate;
 mod tidy;
 mod workspace;
 
@@ -35,6 +36,8 @@ enum Task {
     Tidy,
     /// Write the documents that are made from the code: docs/reference/limits.md.
     Generate,
+    /// Play the gateway in simulated worlds, one for each seed.
+    Simulate(simulate::Options),
     /// Run every fuzz target for a short while.
     Fuzz(fuzz::Options),
     /// Run the official conformance suites and sessions of real clients, and write docs/conformance.md.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Tidy => tidy::run(),
         Task::Generate => limits::write(),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Judges(options) => judges::run(&options),
         Task::Bench(options) => bench::run(&options),

@@ -1,5 +1,8 @@
 //! Calls at legacy servers that wait for their modern client to come back with answers (mcp-requirements §2.4 D, authority "Sealed handles").
 
+#[cfg(feature = "simulated")]
+mod probe;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

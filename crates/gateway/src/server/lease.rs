@@ -4,6 +4,9 @@
 //! So a session belongs to one caller and one set of declared capabilities.
 //! Where the server may ask something, one call has the session alone: a question that names no call is then that call's.
 
+#[cfg(feature = "simulated")]
+mod probe;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

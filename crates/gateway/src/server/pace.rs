@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::chance;
+
 /// The first wait after a failure; each further failure doubles it.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait after a failure.
@@ -76,13 +78,9 @@ impl Pace {
     }
 }
 
-/// A time up to `most`, by chance; none when the system has no randomness, for this is no secret.
+/// A time up to `most`, by chance.
 pub(super) fn jittered(most: Duration) -> Duration {
-    let mut bytes = [0; 2];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => most * u32::from(u16::from_ne_bytes(bytes)) / u32::from(u16::MAX),
-        Err(_) => Duration::ZERO,
-    }
+    most * u32::from(u16::from_ne_bytes(chance::bytes())) / u32::from(u16::MAX)
 }
 
 #[cfg(test)]

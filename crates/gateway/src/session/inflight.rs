@@ -56,6 +56,12 @@ impl Inflight {
         Some(cancelled)
     }
 
+    /// Requests whose client waits.
+    #[cfg(feature = "simulated")]
+    pub(super) fn waiting(&self) -> usize {
+        self.0.values().filter(|call| call.signal.is_some()).count()
+    }
+
     fn hung_up(&mut self, id: &Id) {
         match self.0.get_mut(id) {
             Some(call) if call.sent.is_some() => call.signal = None,

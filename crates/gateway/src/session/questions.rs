@@ -138,6 +138,12 @@ impl Questions {
         self.next += 1;
     }
 
+    /// Questions that are open.
+    #[cfg(feature = "simulated")]
+    pub(super) fn count(&self) -> usize {
+        self.open.iter().filter(|question| question.lives()).count()
+    }
+
     /// Forgets a question that cannot be put to the client.
     pub(super) fn forget(&mut self, leg: &Arc<Leg>, own: &Id) {
         self.open.retain(|known| !known.is_of(leg, own));

@@ -66,6 +66,18 @@ pub(super) async fn run<S: Service>(
     }
 }
 
+/// Serves one connection of a network in memory to its end.
+#[cfg(feature = "simulated")]
+pub(super) async fn run_simulated<S: Service>(
+    wire: crate::simulated::Wire,
+    peer: Peer,
+    shared: Arc<Shared<S>>,
+) {
+    if let Err(reason) = http1(Socket::Simulated(wire), peer, &shared).await {
+        tracing::debug!(%reason, "connection ended");
+    }
+}
+
 async fn http1<S: Service>(socket: Socket, peer: Peer, shared: &Shared<S>) -> Result<(), String> {
     let pulse = Arc::new(Pulse::new(true));
     let mut builder = http1::Builder::new();

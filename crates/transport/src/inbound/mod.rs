@@ -96,6 +96,47 @@ pub async fn serve<S: Service>(
     drop(running);
 }
 
+/// As [`serve`], for clients in the same process.
+///
+/// # Cancellation
+/// Every connection is cut.
+#[cfg(feature = "simulated")]
+pub async fn serve_simulated<S: Service>(
+    mut door: crate::simulated::Door,
+    service: Arc<S>,
+    limits: Arc<Limits>,
+    drain: drain::Watch,
+) {
+    let Some(running) = drain.run() else {
+        return;
+    };
+    let shared = Arc::new(connection::Shared {
+        service,
+        limits,
+        drain: drain.clone(),
+    });
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let peer = Peer {
+        address: nowhere,
+        local: nowhere,
+        tls: false,
+        listener: 0,
+    };
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = drain.draining() => break,
+            Some(ended) = connections.join_next() => report(ended),
+            Some(wire) = door.accept() => {
+                connections.spawn(connection::run_simulated(wire, peer, Arc::clone(&shared)));
+            }
+        }
+    }
+    drop(door);
+    finish(connections, &drain).await;
+    drop(running);
+}
+
 fn meet(
     bound: &Bound,
     stream: &TcpStream,

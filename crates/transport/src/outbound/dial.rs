@@ -74,6 +74,19 @@ impl Dialer {
     }
 
     async fn connect(&self, wait: Duration) -> Result<Dialed, Failure> {
+        #[cfg(feature = "simulated")]
+        if let Host::Name(name) = &self.host
+            && let Some(connecting) = crate::simulated::Network::call(name)
+        {
+            let wire = connecting.await.map_err(|error| Failure::Connect {
+                server: Arc::clone(&self.server),
+                reason: error.to_string(),
+            })?;
+            return Ok(Dialed {
+                socket: Socket::Simulated(wire),
+                is_http2: false,
+            });
+        }
         let stream = self.tcp(wait).await.map_err(|error| Failure::Connect {
             server: Arc::clone(&self.server),
             reason: error.to_string(),
