@@ -16,7 +16,7 @@ pub struct Counts {
     pub legs: usize,
     /// Requests of legacy clients that wait for an answer.
     pub requests: usize,
-    /// Questions put to legacy clients.
+    /// Questions put to legacy clients in their calls.
     pub questions: usize,
     /// Calls of modern clients that wait for answers.
     pub parked: usize,

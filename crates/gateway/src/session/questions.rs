@@ -138,10 +138,13 @@ impl Questions {
         self.next += 1;
     }
 
-    /// Questions that are open.
+    /// Questions of calls that are open. What a server asks outside any call stays open with the session.
     #[cfg(feature = "simulated")]
     pub(super) fn count(&self) -> usize {
-        self.open.iter().filter(|question| question.lives()).count()
+        let known = self.open.iter();
+        known
+            .filter(|known| known.call.is_some() && known.lives())
+            .count()
     }
 
     /// Forgets a question that cannot be put to the client.
