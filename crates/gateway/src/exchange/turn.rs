@@ -187,7 +187,7 @@ impl Exchange {
         if std::mem::take(&mut self.asked) {
             // While the client thinks, the server's time stands still.
             self.deadline += began.elapsed();
-            self.asked = next.is_err();
+            self.asked = next.is_err() || self.is_asked();
             frames.rest(self.asked);
         }
         match next {
@@ -201,6 +201,14 @@ impl Exchange {
                 self.cancel().await;
                 Err(self.too_late().into())
             }
+        }
+    }
+
+    /// Whether another question of the call is open at the client.
+    fn is_asked(&self) -> bool {
+        match &self.far {
+            Far::Leg(session, _) => session.is_asked_in(&self.id),
+            Far::Stateless | Far::Rounds(_) | Far::Lent(_) => false,
         }
     }
 

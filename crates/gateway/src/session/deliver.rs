@@ -79,6 +79,11 @@ impl Session {
         question
     }
 
+    /// Whether a question asked in a call is still open.
+    pub(crate) fn is_asked_in(&self, call: &Id) -> bool {
+        self.state().questions.any_in(call)
+    }
+
     /// Opens a question of a modern server's round: as the client gets it.
     pub(crate) fn ask_in_round(
         &self,

@@ -152,6 +152,12 @@ impl Questions {
         self.open.retain(|known| !known.is_of(leg, own));
     }
 
+    /// Whether something asked in a call is still open.
+    pub(super) fn any_in(&self, call: &Id) -> bool {
+        let is_of_call = |question: &Question| question.call.as_ref() == Some(call);
+        self.open.iter().any(is_of_call)
+    }
+
     /// The call is over: nobody waits for the answers to what was asked in it. Gives what tells the client.
     pub(super) fn call_over(&mut self, call: &Id) -> Vec<Bytes> {
         let asked_in = |question: &mut Question| question.call.as_ref() == Some(call);
