@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -14,6 +14,8 @@ use crate::StoreError;
 const CONNECTIONS_MAX: u32 = 8;
 /// How long SQLite waits for another process that writes.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// How long is waited between two attempts to open it.
+const BUSY_PAUSE: Duration = Duration::from_millis(25);
 /// How long a new connection may take.
 const CONNECT_WAIT: Duration = Duration::from_secs(8);
 /// The lock in PostgreSQL under which one process at a time looks after the tables: "marque" in ASCII.
@@ -115,6 +117,27 @@ impl Place {
     }
 }
 
+/// Opens a file that other processes may be opening for the first time as well: while one of them changes how it is written, SQLite refuses the others without waiting.
+async fn patient(path: &Path) -> Result<Engine, sqlx::Error> {
+    let end = Instant::now() + BUSY_WAIT;
+    loop {
+        let options = SqliteConnectOptions::new().filename(path);
+        match sqlite(options, CONNECTIONS_MAX).await {
+            Err(error) if is_busy(&error) && Instant::now() < end => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// SQLite's code 5, with or without its extension in the upper bytes.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
+}
+
 impl Engine {
     /// Connects.
     pub(crate) async fn open(place: &Place) -> Result<Self, StoreError> {
@@ -126,8 +149,7 @@ impl Engine {
             Place::Memory => sqlite(SqliteConnectOptions::new().in_memory(true), 1).await,
             Place::File(path) => {
                 create(path).map_err(|error| cannot(error.to_string()))?;
-                let options = SqliteConnectOptions::new().filename(path);
-                sqlite(options, CONNECTIONS_MAX).await
+                patient(path).await
             }
             Place::Server(options) => postgres(options).await,
         };

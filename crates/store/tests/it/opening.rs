@@ -73,6 +73,18 @@ async fn tables_of_a_newer_program_are_left_alone(place: Place) {
     assert!(refused, "{error:?}");
 }
 
+/// Three replicas that start at once find no store yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_store_can_be_opened_by_many_at_once() {
+    for _ in 0..10 {
+        let place = crate::place::sqlite();
+        let opening = (0..6).map(|_| Store::open(&place.url));
+        for opened in futures_util::future::join_all(opening).await {
+            opened.unwrap().close().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn lost_connections_are_replaced() {
     if !testkit::postgres::Postgres::is_here() {
