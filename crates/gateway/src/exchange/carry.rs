@@ -76,7 +76,7 @@ pub(super) fn large(
     body: Incoming,
     cancelled: Cancelled,
 ) -> Pieces {
-    let rules = exchange.rewrite.rules();
+    let rules = exchange.rewrite.rules_for_pieces(exchange.method);
     let large = Large {
         editor: StreamEditor::new(rules),
         exchange,

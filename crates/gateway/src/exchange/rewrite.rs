@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::json::Step::{Each, Key};
 use protocol::json::{Rules, Step, StreamEditor, quote, string};
 use protocol::json_rpc::{Id, Message, Shape};
-use protocol::mcp::{severity, shown_uri};
+use protocol::mcp::{Method, severity, shown_uri};
 
 use crate::task::Tasks;
 
@@ -105,6 +105,13 @@ static PLAIN: LazyLock<Rules> = LazyLock::new(|| {
         .path(&TASK_ID, TASK)
         .build()
 });
+/// As [`PLAIN`], where no task can be meant: what is in the result need not be looked at.
+static ENVELOPE: LazyLock<Rules> = LazyLock::new(|| {
+    Rules::builder()
+        .path(&[Key("id")], ID)
+        .path(&[Key("method")], METHOD)
+        .build()
+});
 static LABELLED: LazyLock<Rules> = LazyLock::new(|| {
     let builder = Rules::builder()
         .path(&[Key("id")], ID)
@@ -135,6 +142,15 @@ impl Rewrite {
             &LABELLED
         } else {
             &PLAIN
+        }
+    }
+
+    /// The rules for a long answer, which passes in pieces. One that tells of a task is short, but for the task's own state.
+    pub(super) fn rules_for_pieces(&self, method: Method) -> &'static Rules {
+        match method {
+            Method::TasksGet => self.rules(),
+            _ if self.label.is_some() => &LABELLED,
+            _ => &ENVELOPE,
         }
     }
 
