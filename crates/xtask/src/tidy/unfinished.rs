@@ -76,9 +76,8 @@ fn is_ordinary(folder: &Path) -> bool {
         .any(|ordinary| folder == Path::new(ordinary))
 }
 
-/// Hosts from which this machine takes packages, where they are not everybody's.
+/// Hosts from which this machine takes packages.
 fn registry_hosts() -> Vec<String> {
-    const PUBLIC: [&str; 3] = ["registry.npmjs.org", "pypi.org", "index.crates.io"];
     let asked = [
         ("npm", ["config", "get", "registry"]),
         ("pip", ["config", "get", "global.index-url"]),
@@ -91,7 +90,6 @@ fn registry_hosts() -> Vec<String> {
             workspace::output_of(workspace::program(name).args(arguments)).ok()
         })
         .filter_map(|url| host_of(&url).map(str::to_owned))
-        .filter(|host| !PUBLIC.contains(&host.as_str()))
         .collect();
     hosts.sort();
     hosts.dedup();
