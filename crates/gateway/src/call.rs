@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::admit::{self, Permit};
 use crate::conversation::Outgoing;
 use crate::exchange::{
-    Asked, Borrowed, Cancelled, Exchange, Far, Lent, Rewrite, Rounds, fired, may_ask,
+    Asked, Borrowed, Cancelled, Exchange, Far, Keeper, Lent, Rewrite, Rounds, fired, may_ask,
 };
 use crate::failure::UpstreamFailure;
 use crate::gateway::Gateway;
@@ -42,17 +42,33 @@ pub(crate) async fn call(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<Rep
         Method::ToolsList | Method::PromptsList | Method::ResourcesList | Method::TemplatesList => {
             list::page(&inbound, method).await
         }
-        Method::ToolsCall
-        | Method::PromptsGet
-        | Method::ResourcesRead
-        | Method::Complete
-        | Method::TasksGet
-        | Method::TasksUpdate
-        | Method::TasksCancel => forward(gateway, inbound, method).await,
+        Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
+            forward(gateway, inbound, method).await
+        }
+        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+            of_task(gateway, inbound, method).await
+        }
         Method::Initialized | Method::Cancelled | Method::Progress | Method::RootsChanged => {
             Err(Refusal::Method(inbound.message.method.to_string()))
         }
     }
+}
+
+/// What a client says of a task. One that is held for a legacy server is answered here; a modern server's goes to that.
+async fn of_task(
+    gateway: &Arc<Gateway>,
+    inbound: Inbound,
+    method: Method,
+) -> Result<Reply, Refusal> {
+    let Some(id) = select::held(&inbound)? else {
+        return forward(gateway, inbound, method).await;
+    };
+    let held = gateway.holding.find(&id)?;
+    let held = held.ok_or_else(|| select::unknown_task(&inbound))?;
+    let server = select::holder(&inbound.toolset, held.label());
+    let server = server.ok_or_else(|| select::unknown_task(&inbound))?;
+    admit::decide(&inbound.caller, &inbound.toolset, server)?;
+    gateway.holding.answer(&inbound, method, &held).await
 }
 
 /// Carries one request to the server it is meant for.
@@ -248,7 +264,7 @@ impl Call<'_> {
                 Ok(answer) => {
                     let lent = Lent::new(Borrowed {
                         lease,
-                        parking: Arc::downgrade(&self.gateway.parking),
+                        keeper: self.keeper(),
                         caller: inbound.caller.clone(),
                         toolset: inbound.toolset.name.clone(),
                         asked: Asked {
@@ -263,6 +279,15 @@ impl Call<'_> {
             }
         }
         unreachable!("the loop returns")
+    }
+
+    /// A tool's call of a client that knows tasks becomes one where it cannot be answered at once.
+    fn keeper(&self) -> Keeper {
+        if self.method == Method::ToolsCall && self.inbound.knows_tasks() {
+            Keeper::Holding(Arc::downgrade(&self.gateway.holding))
+        } else {
+            Keeper::Parking(Arc::downgrade(&self.gateway.parking))
+        }
     }
 
     /// A server that finds our headers wrong has changed a tool since we listed it: its lists are read again, and the call is sent once more (streamable-http, "Custom headers").

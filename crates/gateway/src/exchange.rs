@@ -2,6 +2,7 @@
 
 mod carry;
 mod far;
+mod held;
 mod lent;
 mod park;
 mod polled;
@@ -31,7 +32,8 @@ use crate::session::Ticket;
 use crate::upstream::{Answer, Frames};
 
 pub(crate) use far::Far;
-pub(crate) use lent::{Asked, Borrowed, Lent, may_ask};
+pub(crate) use held::{Held, Holding};
+pub(crate) use lent::{Asked, Borrowed, Keeper, Lent, may_ask};
 pub(crate) use park::Parking;
 pub(crate) use rewrite::Rewrite;
 pub(crate) use rounds::Rounds;

@@ -282,7 +282,7 @@ fn notice(message: &Message, wanted: &Wanted, tag: Option<&Id>) -> Option<Bytes>
 }
 
 /// The params with this listen id in `_meta`, or with none.
-fn tagged(params: &str, tag: Option<&Id>) -> Option<String> {
+pub(crate) fn tagged(params: &str, tag: Option<&Id>) -> Option<String> {
     let found = members(params).ok()?;
     let meta = found.iter().find(|member| member.key == "_meta");
     let subscription = protocol::mcp::meta_key::SUBSCRIPTION_ID;

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::exchange::Parking;
+use crate::exchange::{Holding, Parking};
 use crate::handles::Handles;
 use crate::replica::Replicas;
 use crate::session::{Records, Session, Sessions};
@@ -34,6 +34,8 @@ pub struct Gateway {
     pub(crate) sessions: Sessions,
     /// Calls that wait for their client.
     pub(crate) parking: Arc<Parking>,
+    /// Calls that their clients have as tasks.
+    pub(crate) holding: Arc<Holding>,
     records: Option<Arc<Records>>,
     bell: Arc<Notify>,
     closing: watch::Sender<bool>,
@@ -55,6 +57,7 @@ impl Gateway {
         let bell = Arc::new(Notify::new());
         let first = table::build(set, &Table::default(), &settings, &bell)?;
         let parking = Arc::new(Parking::new(settings.handles.clone()));
+        let holding = Arc::new(Holding::new(settings.handles.own()));
         let sessions = Sessions::new();
         let keep = |store| Records::new(store, settings.handles.clone(), sessions.start());
         let records = settings.store.clone().map(keep);
@@ -63,6 +66,7 @@ impl Gateway {
             table: ArcSwap::from_pointee(first),
             sessions,
             parking,
+            holding,
             records,
             bell,
             closing: watch::Sender::new(false),
@@ -129,7 +133,7 @@ impl Gateway {
     /// Ends gracefully: open streams get their proper end, servers' sessions are ended.
     pub async fn close(&self) {
         self.close_streams();
-        self.parking.close().await;
+        tokio::join!(self.parking.close(), self.holding.close());
         if let Some(records) = &self.records
             && let Err(error) = records.save().await
         {
@@ -231,6 +235,7 @@ async fn sweep(gateway: Weak<Gateway>) {
             gateway.end(&session).await;
         }
         gateway.parking.sweep();
+        gateway.holding.sweep();
         for kept in gateway.table.load().servers.values() {
             kept.server.leases.sweep();
         }

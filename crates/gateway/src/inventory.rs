@@ -133,6 +133,12 @@ impl Inventory {
             .is_some_and(|value| !value.is_null())
     }
 
+    /// Whether a call may ask for a task: what a tool says of tasks counts only then (MCP 2025-11-25, basic/utilities/tasks, "Tool-Level Negotiation").
+    fn makes_tasks(&self) -> bool {
+        let calls = self.capabilities.pointer("/tasks/requests/tools/call");
+        calls.is_some_and(|calls| !calls.is_null())
+    }
+
     /// Reads everything a server lists. `opening` is its answer to `initialize` or `server/discover`.
     ///
     /// A list that the server refuses stays as it was in `last`; the others are read.
@@ -345,7 +351,7 @@ impl Inventory {
             key: key.into_owned(),
             raw: raw.into(),
             params: params.into(),
-            as_task: kind == ListKind::Tools && runs_as_task(&found),
+            as_task: kind == ListKind::Tools && self.makes_tasks() && runs_as_task(&found),
             unfit,
         })
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use protocol::json_rpc::Message;
-use protocol::mcp::{Era, Method, Version, headers, severity};
+use protocol::mcp::{Era, Method, Version, bridge, headers, severity};
 
 use crate::identify::Caller;
 use crate::refuse::Refusal;
@@ -71,6 +71,12 @@ impl Inbound {
     /// Modern: the lowest log level the client wants.
     pub(crate) fn wanted_level(&self) -> Option<u8> {
         severity(&text_at(&self.message, self.parts.log_level.as_ref())?)
+    }
+
+    /// Whether the client declared the extension of tasks.
+    pub(crate) fn knows_tasks(&self) -> bool {
+        let declared = self.parts.capabilities.as_ref();
+        declared.is_some_and(|span| bridge::declares_tasks(self.raw(span)))
     }
 
     /// The raw JSON at a place of the message.

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use protocol::json::{members, quote, span_of, string};
-use protocol::mcp::{Era, Method, headers};
+use protocol::mcp::{Era, Method, bridge, headers};
 use resources::Uris;
 
 use crate::conversation::name_header;
 use crate::inventory::ListKind;
 use crate::list;
 use crate::refuse::Refusal;
-use crate::request::{Inbound, Span};
+use crate::request::{Inbound, Span, text_at};
 use crate::server::Server;
-use crate::task::Tasks;
+use crate::table::Toolset;
+use crate::task::{HeldId, Tasks};
 use crate::view::View;
 
 /// Where a request goes, and what it must say there.
@@ -171,34 +172,47 @@ fn completion(
 fn task(inbound: &Inbound, task: Option<&Span>) -> Result<Selected, Refusal> {
     declares_tasks(inbound)?;
     let (span, text) = text(inbound, task, "params.taskId")?;
-    let unknown = || Refusal::Unknown {
-        what: "task",
-        name: text.clone().into_owned(),
-    };
     let bindings = &inbound.toolset.bindings;
     let (label, own) = Tasks::of(&inbound.caller, &inbound.toolset)
         .own(&text)
-        .ok_or_else(unknown)?;
+        .ok_or_else(|| unknown_task(inbound))?;
     let binding = bindings
         .iter()
         .position(|binding| *binding.label == *label)
-        .ok_or_else(unknown)?;
+        .ok_or_else(|| unknown_task(inbound))?;
     let change = vec![(span.clone(), quote(&own).into_bytes())];
     Ok(at(inbound, binding, change, name_header(&own)))
 }
 
-/// `tasks/*` from a client that did not declare the extension is refused (ext-tasks, "Capability").
-fn declares_tasks(inbound: &Inbound) -> Result<(), Refusal> {
-    const EXTENSION: &str = "io.modelcontextprotocol/tasks";
-    let declared = inbound.parts.capabilities.as_ref().is_some_and(|span| {
-        let all: serde_json::Value = serde_json::from_str(inbound.raw(span)).unwrap_or_default();
-        all.pointer(&format!("/extensions/{}", EXTENSION.replace('/', "~1")))
-            .is_some()
-    });
-    if declared {
+/// The task that a request speaks of, where it is one that a process of ours holds.
+pub(crate) fn held(inbound: &Inbound) -> Result<Option<HeldId>, Refusal> {
+    declares_tasks(inbound)?;
+    let (_, text) = text(inbound, inbound.parts.task_id.as_ref(), "params.taskId")?;
+    Ok(Tasks::of(&inbound.caller, &inbound.toolset).held(&text))
+}
+
+/// The server with this short name, while the toolset has it.
+pub(crate) fn holder<'t>(toolset: &'t Toolset, label: &str) -> Option<&'t Arc<Server>> {
+    let mut bindings = toolset.bindings.iter();
+    let binding = bindings.find(|binding| *binding.label == *label)?;
+    Some(&binding.kept.server)
+}
+
+/// Foreign, forgotten and made-up ids look the same.
+pub(crate) fn unknown_task(inbound: &Inbound) -> Refusal {
+    let name = text_at(&inbound.message, inbound.parts.task_id.as_ref());
+    Refusal::Unknown {
+        what: "task",
+        name: name.unwrap_or_default().into_owned(),
+    }
+}
+
+/// Who did not declare the extension may not speak of tasks, nor listen to them (ext-tasks, "Protocol Errors").
+pub(crate) fn declares_tasks(inbound: &Inbound) -> Result<(), Refusal> {
+    if inbound.knows_tasks() {
         Ok(())
     } else {
-        Err(Refusal::Extension(EXTENSION))
+        Err(Refusal::Extension(bridge::TASKS_EXTENSION))
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use protocol::json::{members, string};
 use protocol::json_rpc::{Id, Message};
-use protocol::mcp::Era;
+use protocol::mcp::{Era, Method};
 use protocol::sse;
 use transport::body::Body;
 use transport::inbound::{Incoming, Peer, Service};
@@ -24,6 +24,7 @@ use crate::identify::Caller;
 use crate::refuse::Refusal;
 use crate::replica::{Errand, HOP, Heard};
 use crate::table::Toolset;
+use crate::task::Tasks;
 
 /// Whose a request is, and how it came here.
 #[derive(Debug)]
@@ -96,9 +97,17 @@ fn owner(
     message: &Message,
 ) -> Option<Incarnation> {
     let found = members(message.body()).ok()?;
-    let state = found.iter().find(|member| member.key == "requestState")?;
-    let state = string(state.value)?;
-    Parking::owner(gateway.handles(), &visit.caller, &toolset.name, &state)
+    let member = |key: &str| string(found.iter().find(|member| member.key == key)?.value);
+    match Method::parse(&message.method, Era::Modern)? {
+        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+            let tasks = Tasks::of(&visit.caller, toolset);
+            Some(tasks.held(&member("taskId")?)?.owner)
+        }
+        _ => {
+            let state = member("requestState")?;
+            Parking::owner(gateway.handles(), &visit.caller, &toolset.name, &state)
+        }
+    }
 }
 
 /// An answer of another replica to one request: if that replica dies in the middle of an event stream, the client is told.

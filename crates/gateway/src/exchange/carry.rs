@@ -44,11 +44,11 @@ impl Carry {
             {
                 Ok(Turn::Forward(bytes)) => return Some((bytes, Some(self))),
                 Ok(Turn::Nothing | Turn::Quiet) => {}
-                Ok(Turn::Park) => {
+                Ok(Turn::Keep) => {
                     let (era, id) = (self.exchange.era, self.exchange.id.clone());
-                    let asked = self.exchange.park(self.frames);
-                    let asked = asked.unwrap_or_else(|refusal| refusal.message(era, Some(&id)));
-                    return Some((asked, None));
+                    let kept = self.exchange.keep(self.frames);
+                    let kept = kept.unwrap_or_else(|refusal| refusal.message(era, Some(&id)));
+                    return Some((kept, None));
                 }
                 Ok(Turn::Final(bytes)) => {
                     self.done = true;

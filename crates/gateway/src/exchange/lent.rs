@@ -13,16 +13,16 @@ use protocol::json_rpc::{self, ErrorObject, Id, Message, Shape, code};
 use protocol::mcp::Method;
 use protocol::mcp::bridge::{self, ModernError, Question};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::held::Holding;
 use super::park::Parking;
 use crate::conversation::Outgoing;
 use crate::failure::UpstreamFailure;
 use crate::identify::Caller;
-use crate::refuse::Refusal;
 use crate::request::Parts;
 use crate::server::Lease;
-use crate::upstream::Answer;
+use crate::upstream::{Coming, Frames};
 
 /// A server asks the questions of a round at once or shortly after one another: how long none may come until the round is taken for whole.
 const ROUND_WAIT: Duration = Duration::from_millis(60);
@@ -33,7 +33,7 @@ const QUESTIONS_MAX: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Lent {
     pub(super) lease: Lease,
-    pub(super) parking: Weak<Parking>,
+    pub(super) keeper: Keeper,
     /// Whose call it is, and of which toolset: nobody else can go on with it.
     pub(crate) caller: Caller,
     pub(crate) toolset: Arc<str>,
@@ -41,8 +41,10 @@ pub(crate) struct Lent {
     pub(crate) asked: Asked,
     /// What the client said it can be asked, as a legacy server knows it.
     capabilities: String,
-    /// The task that the server made of the call, and whether its result was asked for.
-    task: Option<(String, bool)>,
+    /// The task that the server made of the call.
+    task: Option<Created>,
+    /// Whether the client has the call as a task: then it ends with a result or an error, and no other way.
+    pub(super) is_held: bool,
     pending: Vec<Pending>,
     number: u32,
     round_until: Option<Instant>,
@@ -77,11 +79,31 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 pub(crate) struct Borrowed {
     pub(crate) lease: Lease,
-    pub(crate) parking: Weak<Parking>,
+    pub(crate) keeper: Keeper,
     pub(crate) caller: Caller,
     pub(crate) toolset: Arc<str>,
     pub(crate) asked: Asked,
     pub(crate) capabilities: String,
+}
+
+/// Who keeps the call when it goes on without its client's request.
+#[derive(Debug, Clone)]
+pub(crate) enum Keeper {
+    /// It waits until the client calls again.
+    Parking(Weak<Parking>),
+    /// The client knows tasks: it gets one.
+    Holding(Weak<Holding>),
+}
+
+/// A task that the server made of the call.
+#[derive(Debug)]
+pub(super) struct Created {
+    /// The server's own id.
+    pub(super) id: String,
+    /// The server's whole answer, raw.
+    pub(super) result: String,
+    /// Whether its result was asked for.
+    asked: bool,
 }
 
 /// MCP 2026-07-28, basic/patterns/mrtr: only these may end with `input_required`.
@@ -95,23 +117,27 @@ pub(crate) const fn may_ask(method: Method) -> bool {
 /// Waits for the result of a task.
 const TASK_RESULT: &str = "tasks/result";
 
-/// The server's own id of the task in its answer, if it is one.
-fn created(shown: &Message) -> Option<String> {
+/// The task in the server's answer, if it is one.
+fn created(shown: &Message) -> Option<Created> {
     if !matches!(shown.shape, Shape::Result(_)) {
         return None;
     }
     let found = members(shown.body()).ok()?;
     let task = members(found.iter().find(|member| member.key == "task")?.value).ok()?;
     let id = task.iter().find(|member| member.key == "taskId")?;
-    string(id.value).map(Cow::into_owned)
+    Some(Created {
+        id: string(id.value)?.into_owned(),
+        result: shown.body().to_owned(),
+        asked: false,
+    })
 }
 
 impl Drop for Lent {
     /// Nobody waits any more: a task that goes on is for nothing.
     fn drop(&mut self) {
-        if let Some((task, _)) = self.task.take() {
+        if let Some(task) = self.task.take() {
             let conversation = self.lease.conversation().clone();
-            let params = format!("{{\"taskId\":{}}}", quote(&task));
+            let params = format!("{{\"taskId\":{}}}", quote(&task.id));
             self.lease.later(async move {
                 drop(conversation.ask("tasks/cancel", &params).await);
             });
@@ -123,12 +149,13 @@ impl Lent {
     pub(crate) fn new(borrowed: Borrowed) -> Self {
         Self {
             lease: borrowed.lease,
-            parking: borrowed.parking,
+            keeper: borrowed.keeper,
             caller: borrowed.caller,
             toolset: borrowed.toolset,
             asked: borrowed.asked,
             capabilities: borrowed.capabilities,
             task: None,
+            is_held: false,
             pending: Vec::new(),
             number: 0,
             round_until: None,
@@ -142,20 +169,46 @@ impl Lent {
         self.round_until.filter(|_| !self.pending.is_empty())
     }
 
-    /// Whether the result of a task has to be asked for.
-    pub(super) fn awaits_result(&self) -> bool {
-        matches!(self.task, Some((_, false)))
+    /// Takes the questions that have come for a whole round.
+    pub(super) const fn close_round(&mut self) {
+        self.round_until = None;
     }
 
-    /// Asks for the result of the task; the server answers when there is one, and asks its questions meanwhile (MCP 2025-11-25, basic/utilities/tasks).
-    pub(super) async fn ask_result(&mut self) -> Result<(u64, Answer), Refusal> {
-        let Some((task, asked)) = &mut self.task else {
-            return Err(Refusal::Lost);
-        };
-        *asked = true;
+    /// Whether the client gets the call as a task.
+    pub(super) const fn may_be_held(&self) -> bool {
+        matches!(self.keeper, Keeper::Holding(_))
+    }
+
+    /// The task that the server made of the call, while it is under way.
+    pub(super) const fn task(&self) -> Option<&Created> {
+        self.task.as_ref()
+    }
+
+    /// Whether the result of a task has to be asked for.
+    pub(super) fn awaits_result(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| !task.asked)
+    }
+
+    /// The answer in which the result would have come did not come whole: it is asked for again.
+    pub(super) fn missed_result(&mut self) {
+        if let Some(task) = &mut self.task {
+            task.asked = false;
+        }
+    }
+
+    /// Asks for the result of the task, after a pause; the server answers when there is one, and asks its questions meanwhile (MCP 2025-11-25, basic/utilities/tasks).
+    ///
+    /// Nothing when there is no task.
+    pub(super) fn ask_result(
+        &mut self,
+        server: Arc<str>,
+        pause: Duration,
+    ) -> Option<(u64, Frames)> {
+        let task = self.task.as_mut()?;
+        task.asked = true;
         let conversation = self.lease.conversation().clone();
         let number = conversation.next_id();
-        let params = format!("{{\"taskId\":{}}}", quote(task));
+        let params = format!("{{\"taskId\":{}}}", quote(&task.id));
         let outgoing = Outgoing {
             id: number,
             message: json_rpc::request(&Id::number(number), TASK_RESULT, &params),
@@ -164,7 +217,17 @@ impl Lent {
             params: Vec::new(),
         };
         self.lease.opens(number);
-        Ok((number, conversation.call(outgoing).await?))
+        // What it asks meanwhile may come beside the answer, and before that begins.
+        let answer = Box::pin(async move {
+            sleep(pause).await;
+            conversation.call(outgoing).await
+        });
+        let coming = Coming {
+            server,
+            number,
+            answer,
+        };
+        Some((number, Frames::Coming(Box::new(coming))))
     }
 
     /// Whether the client has to be asked something before the call can go on.
@@ -248,13 +311,13 @@ impl Lent {
     }
 
     /// The result that asks the client, raw JSON.
-    pub(super) fn input_required(&self, state: &str) -> String {
+    pub(super) fn input_required(&self, state: Option<&str>) -> String {
         let questions: Vec<(String, String)> = self
             .pending
             .iter()
             .map(|pending| (pending.key.clone(), pending.entry.clone()))
             .collect();
-        bridge::input_required(&questions, Some(state))
+        bridge::input_required(&questions, state)
     }
 
     /// Passes on what the client brought. Keys that were not asked mean nothing; what is no answer is asked again.
@@ -318,7 +381,7 @@ impl Lent {
         if self.task.is_none()
             && let Some(task) = created(shown)
         {
-            self.task = Some((task, false));
+            self.task = Some(task);
             return Ok(None);
         }
         self.task = None;
@@ -350,6 +413,10 @@ impl Lent {
             }
             ModernError::Code(code) => json_rpc::error(Some(id), code, &error.message, data),
             // The call is over; the client does what the server asks for, and calls again.
+            // A task cannot end with a question (ext-tasks, "Task Status").
+            ModernError::Questions(_) if self.is_held => {
+                json_rpc::error(Some(id), code::INTERNAL_ERROR, &error.message, None)
+            }
             ModernError::Questions(_) if !self.visits_urls() => {
                 let needed = "{\"requiredCapabilities\":{\"elicitation\":{\"url\":{}}}}";
                 let code = code::MISSING_CAPABILITY;

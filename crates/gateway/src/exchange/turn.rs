@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
+use protocol::json::members;
 use protocol::json_rpc::{self, Id, Message, Shape};
 use protocol::mcp::{Era, Method, Version, bridge};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::carry::Carry;
 use super::far::Far;
+use super::lent::Keeper;
 use super::rewrite::with_result_type;
 use super::{Cancelled, Exchange, FINISH_WAIT_BEFORE_REPLY, FIRST_FRAME_WAIT, fired};
 use crate::failure::UpstreamFailure;
@@ -34,8 +36,8 @@ pub(super) enum Turn {
     Nothing,
     /// Nothing came for a while.
     Quiet,
-    /// The client is asked first; the call waits.
-    Park,
+    /// The client gets a handle instead of the answer; the call goes on without it.
+    Keep,
 }
 
 impl Exchange {
@@ -53,7 +55,7 @@ impl Exchange {
                     return self.answered(bytes);
                 }
                 Turn::Nothing => {}
-                Turn::Park => return self.park(frames).map(Reply::message),
+                Turn::Keep => return self.keep(frames).map(Reply::message),
                 Turn::Forward(bytes) => return Ok(self.stream(Some(bytes), frames, cancelled)),
                 Turn::Quiet => return Ok(self.stream(None, frames, cancelled)),
             }
@@ -72,15 +74,22 @@ impl Exchange {
         Reply::Stream(Box::pin(stream::unfold(Some(carry), next)))
     }
 
-    /// Lets the call wait, and gives what asks the client.
-    pub(super) fn park(mut self, frames: Frames) -> Result<Bytes, Refusal> {
+    /// Has the call kept, and gives the client what it comes back with.
+    pub(super) fn keep(mut self, frames: Frames) -> Result<Bytes, Refusal> {
         self.over();
-        let parking = match &self.far {
-            Far::Lent(lent) => lent.parking.upgrade(),
-            Far::Stateless | Far::Leg(..) | Far::Rounds(_) => None,
+        let Far::Lent(lent) = &self.far else {
+            return Err(Refusal::Lost);
         };
-        let parking = parking.ok_or(Refusal::Lost)?;
-        parking.park(self, frames).map_err(|failed| failed.1)
+        match lent.keeper.clone() {
+            Keeper::Parking(parking) => {
+                let parking = parking.upgrade().ok_or(Refusal::Lost)?;
+                parking.park(self, frames).map_err(|failed| failed.1)
+            }
+            Keeper::Holding(holding) => {
+                let holding = holding.upgrade().ok_or(Refusal::Lost)?;
+                holding.hold(self, frames)
+            }
+        }
     }
 
     /// What asks the client, as it gets it.
@@ -88,9 +97,38 @@ impl Exchange {
         let Far::Lent(lent) = &self.far else {
             return Bytes::new();
         };
-        let message = json_rpc::result(&self.id, lent.input_required(state).as_bytes());
+        self.marked(&lent.input_required(Some(state)))
+    }
+
+    /// What the server waits to be told, as `inputRequests`, raw; nothing when it waits for nothing.
+    pub(super) fn questions(&self) -> Option<String> {
+        let Far::Lent(lent) = &self.far else {
+            return None;
+        };
+        if !lent.is_waiting() {
+            return None;
+        }
+        let asked = Message::parse(self.marked(&lent.input_required(None))).ok()?;
+        let found = members(asked.body()).ok()?;
+        let questions = found.iter().find(|member| member.key == "inputRequests")?;
+        Some(questions.value.to_owned())
+    }
+
+    /// A result that asks, marked who asks.
+    fn marked(&self, asks: &str) -> Bytes {
+        let message = json_rpc::result(&self.id, asks.as_bytes());
         let marked = self.rewrite.whole(&message, None);
         marked.unwrap_or(message)
+    }
+
+    /// Asks for the result of the task that the server made of the call: what comes now is the answer to that.
+    pub(super) fn ask_result(&mut self, pause: Duration) -> Option<Frames> {
+        let Far::Lent(lent) = &mut self.far else {
+            return None;
+        };
+        let (number, frames) = lent.ask_result(self.server.name.clone(), pause)?;
+        self.number = number;
+        Some(frames)
     }
 
     /// Goes on with a call that waited, for the request in which its client came back.
@@ -108,7 +146,7 @@ impl Exchange {
         if let Far::Lent(lent) = &mut self.far {
             lent.answer(answers);
             if lent.is_waiting() {
-                return self.park(frames).map(Reply::message);
+                return self.keep(frames).map(Reply::message);
             }
         }
         self.settle_frames(frames, None).await
@@ -140,12 +178,12 @@ impl Exchange {
         if let Far::Lent(lent) = &mut self.far
             && lent.awaits_result()
         {
-            let asked = timeout_at(self.deadline, lent.ask_result()).await;
-            let (number, answer) = asked.unwrap_or_else(|_| Err(self.too_late().into()))?;
+            if lent.may_be_held() {
+                return Ok(Turn::Keep);
+            }
+            *frames = self.ask_result(Duration::ZERO).ok_or(Refusal::Lost)?;
             // A task has a time of its own.
             self.deadline = Instant::now() + TASK_MAX;
-            self.number = number;
-            *frames = self.frames(answer)?;
             return Ok(Turn::Nothing);
         }
         if let Far::Rounds(rounds) = &self.far
@@ -173,7 +211,7 @@ impl Exchange {
                     next = timeout_at(until, frames.next()) => next,
                 };
                 if next.is_err() && round.is_some() {
-                    return Ok(Turn::Park);
+                    return Ok(Turn::Keep);
                 }
                 next
             }
@@ -288,7 +326,7 @@ impl Exchange {
         }
     }
 
-    async fn meaning(&mut self, bytes: Bytes) -> Result<Turn, UpstreamFailure> {
+    pub(super) async fn meaning(&mut self, bytes: Bytes) -> Result<Turn, UpstreamFailure> {
         let message = Message::parse(bytes).map_err(|error| self.garbage(error.to_string()))?;
         match &message.shape {
             Shape::Result(id) | Shape::Error(Some(id)) if *id == Id::number(self.number) => {

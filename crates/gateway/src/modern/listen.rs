@@ -12,12 +12,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::binding::Binding;
-use crate::follow::{ACKNOWLEDGED, Filter, Wanted, filter, follow, open, tag};
+use crate::exchange::Held;
+use crate::follow::{ACKNOWLEDGED, Filter, Wanted, filter, follow, open, tag, tagged};
 use crate::gateway::Gateway;
 use crate::list;
 use crate::refuse::Refusal;
 use crate::reply::Reply;
 use crate::request::Inbound;
+use crate::select::{declares_tasks, holder};
 use crate::server::Server;
 use crate::table::Epochs;
 use crate::task::Tasks;
@@ -33,6 +35,9 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
         .cloned()
         .ok_or(Refusal::Params("a request needs an id".into()))?;
     let asked = filter(inbound.message.body())?;
+    if !asked.tasks.is_empty() {
+        declares_tasks(&inbound)?;
+    }
     // What a server that is still starting has can be followed as well.
     list::settled(&inbound.toolset, Era::Modern).await;
     let offers = inbound.toolset.view(Era::Modern).offers;
@@ -65,6 +70,10 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
             Some(id.clone()),
             notices.clone(),
         ));
+    }
+    for (shown, held) in held(gateway, &inbound, &asked) {
+        honored.tasks.push(shown);
+        tasks.spawn(tell(held, id.clone(), notices.clone()));
     }
     let mut applied = gateway.applied();
     // There may be a new table since this request came in.
@@ -124,6 +133,35 @@ fn by_server(inbound: &Inbound, asked: &Filter) -> BTreeMap<usize, Wanted> {
         }
     }
     servers
+}
+
+/// The tasks that this process holds; those of another replica are not told of here, and their clients go on asking for them.
+fn held(gateway: &Gateway, inbound: &Inbound, asked: &Filter) -> Vec<(String, Arc<Held>)> {
+    let tasks = Tasks::of(&inbound.caller, &inbound.toolset);
+    let held = asked.tasks.iter().filter_map(|shown| {
+        let held = gateway.holding.here(&tasks.held(shown)?)?;
+        holder(&inbound.toolset, held.label())?;
+        Some((shown.clone(), held))
+    });
+    held.collect()
+}
+
+/// Tells of one task until it is over, and first how far it is: what changed before the stream was open is not missed.
+async fn tell(held: Arc<Held>, id: Id, notices: mpsc::Sender<Bytes>) {
+    let mut changes = held.changes();
+    changes.mark_changed();
+    while changes.changed().await.is_ok() {
+        // What is seen after this is not the last if the task was not over before.
+        let is_over = held.is_over();
+        let params = held.notice().and_then(|params| tagged(&params, Some(&id)));
+        let Some(params) = params else {
+            return;
+        };
+        let notice = json_rpc::notification("notifications/tasks", &params);
+        if notices.send(notice).await.is_err() || is_over {
+            return;
+        }
+    }
 }
 
 /// One open stream.

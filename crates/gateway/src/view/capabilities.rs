@@ -52,7 +52,7 @@ impl Offers {
             completions: any("completions"),
             tasks: parts
                 .clone()
-                .any(|part| extension(part, EXTENSIONS[1]).is_some()),
+                .any(|part| extension(part, EXTENSIONS[1]).is_some() || becomes_task(part)),
         }
     }
 
@@ -82,13 +82,11 @@ impl Offers {
             .iter()
             .filter(|name| era == Era::Modern || **name != EXTENSIONS[1])
             .filter_map(|name| {
-                Some((
-                    (*name).to_owned(),
-                    parts
-                        .clone()
-                        .find_map(|part| extension(part, name))?
-                        .clone(),
-                ))
+                let said = parts.clone().find_map(|part| extension(part, name));
+                let held = || *name == EXTENSIONS[1] && parts.clone().any(becomes_task);
+                let said = said.cloned();
+                let said = said.or_else(|| held().then(|| Value::Object(Map::new())));
+                Some(((*name).to_owned(), said?))
             })
             .collect();
         add(
@@ -98,6 +96,11 @@ impl Offers {
         );
         Value::Object(all).to_string()
     }
+}
+
+/// A legacy server's calls are held as tasks where its modern client knows those.
+fn becomes_task(part: &Inventory) -> bool {
+    part.version.era() == Era::Legacy && part.has("tools")
 }
 
 fn extension<'a>(part: &'a Inventory, name: &str) -> Option<&'a Value> {

@@ -27,7 +27,7 @@ pub use question::{
 };
 pub use result::{result_to_legacy, result_to_modern};
 pub use task::{
-    TASKS_EXTENSION, TaskOutcome, task_created_to_legacy, task_created_to_modern,
+    TASKS_EXTENSION, TaskOutcome, declares_tasks, task_created_to_legacy, task_created_to_modern,
     task_notice_to_legacy, task_notice_to_modern, task_state_to_legacy, task_state_to_modern,
 };
 pub use tool::{tool_to_legacy, tool_to_modern};

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::json::{ObjectEdit, change_elements, quote, string};
 
 use super::params::object;
+use super::task::RELATED;
 use super::{REQUEST_META, strip_meta, tool_to_legacy, tool_to_modern};
 
 /// Asks the user.
@@ -32,7 +33,7 @@ pub fn question_to_modern(method: &str, params: &str) -> Option<String> {
     let mut edit = ObjectEdit::new(params)?;
     edit.remove("elicitationId");
     edit.remove("task");
-    strip_meta(&mut edit, &["progressToken"]);
+    strip_meta(&mut edit, &["progressToken", RELATED]);
     change_tools(&mut edit, tool_to_modern);
     let params = edit.finish();
     Some(if params == "{}" {

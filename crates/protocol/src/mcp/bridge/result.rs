@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::json::ObjectEdit;
 use crate::mcp::{Method, Version, meta_key};
 
+use super::task::RELATED;
 use super::{for_version, strip_meta};
 
 /// A modern complete result for a legacy client of `version`.
@@ -33,13 +34,14 @@ pub fn result_to_legacy(method: Method, version: Version, result: &str) -> Optio
     Some(changed.unwrap_or(result))
 }
 
-/// A legacy result for a modern client: it is complete, and nobody may keep it.
+/// A legacy result for a modern client: it is complete, nobody may keep it, and what only legacy says of tasks goes.
 ///
 /// `None` when `result` is not an object.
 #[must_use]
 pub fn result_to_modern(method: Method, result: &str) -> Option<String> {
     let mut edit = ObjectEdit::new(result)?;
     edit.set("resultType", "\"complete\"");
+    strip_meta(&mut edit, &[RELATED]);
     if has_cache_hints(method) {
         edit.set("ttlMs", "0");
         edit.set("cacheScope", "\"private\"");

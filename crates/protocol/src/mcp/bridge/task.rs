@@ -10,11 +10,21 @@ use super::{TaskStatus, strip_meta};
 /// The extension's name in capabilities.
 pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 /// Legacy: the task that a message belongs to.
-const RELATED: &str = "io.modelcontextprotocol/related-task";
+pub(super) const RELATED: &str = "io.modelcontextprotocol/related-task";
 /// Members that both eras have: the legacy name, the modern one.
 const NAMES: [(&str, &str); 2] = [("ttl", "ttlMs"), ("pollInterval", "pollIntervalMs")];
 /// What only the modern state of a task has in it.
 const OUTCOME: [&str; 4] = ["resultType", "result", "error", "inputRequests"];
+
+/// Whether a modern client with these capabilities knows tasks (ext-tasks, "Capability Negotiation").
+#[must_use]
+pub fn declares_tasks(capabilities: &str) -> bool {
+    let declared = ObjectEdit::new(capabilities);
+    let extensions = declared.and_then(|declared| declared.value("extensions"));
+    let extensions = extensions.and_then(ObjectEdit::new);
+    let tasks = extensions.and_then(|extensions| extensions.value(TASKS_EXTENSION));
+    tasks.is_some_and(|tasks| tasks != "null")
+}
 
 /// A legacy server's answer to a call that it made a task of, the task nested, as the flat modern result.
 ///
