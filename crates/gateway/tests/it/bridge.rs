@@ -3,6 +3,7 @@
 mod aside;
 mod asking;
 mod corners;
+mod held;
 mod kinds;
 mod leaving;
 mod listening;

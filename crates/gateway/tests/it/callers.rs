@@ -66,7 +66,7 @@ impl Guarded {
     }
 }
 
-async fn directory(keys: &[&ApiKey]) -> Arc<KeyDirectory> {
+pub(crate) async fn directory(keys: &[&ApiKey]) -> Arc<KeyDirectory> {
     let store = Store::open("sqlite::memory:").await.unwrap();
     for (number, key) in keys.iter().enumerate() {
         let record = KeyRecord {
