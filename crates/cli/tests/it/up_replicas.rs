@@ -474,3 +474,55 @@ async fn a_call_that_waits_for_its_client_is_found_from_every_replica_and_dies_w
         assert_eq!(lost["error"]["code"], -32603, "{lost}");
     }
 }
+
+/// A modern request of a client that knows tasks, at the next replica.
+async fn of_a_task(trio: &Trio, method: &str, name: &str, params: &str) -> Value {
+    let capabilities = r#"{"elicitation":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+    let request = http::modern_with(&trio.url(), 1, method, params, capabilities);
+    let mut reply = request.header("Mcp-Name", name).send().await.unwrap();
+    reply.answer().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_held_for_a_server_is_found_from_every_replica_and_dies_with_its_own() {
+    let trio = Trio::start().await;
+    let ask = r#"{"name":"test_elicitation","arguments":{"message":"who?"}}"#;
+    trio.next.store(0, Ordering::Relaxed);
+    let begun = of_a_task(&trio, "tools/call", "test_elicitation", ask).await;
+    assert_eq!(begun["result"]["resultType"], "task", "{begun}");
+    let id = begun["result"]["taskId"].as_str().unwrap().to_owned();
+    let about = format!(r#"{{"taskId":"{id}"}}"#);
+    let mut keys = Vec::new();
+    for turn in [1, 2, 0] {
+        trio.next.store(turn, Ordering::Relaxed);
+        let state = of_a_task(&trio, "tasks/get", &id, &about).await["result"].clone();
+        assert_eq!(state["status"], "input_required", "{state}");
+        let asked = state["inputRequests"].as_object().unwrap();
+        keys.push(asked.keys().next().unwrap().clone());
+    }
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    let answers = format!(
+        r#"{{"taskId":"{id}","inputResponses":{{"{}":{{"action":"accept","content":{{"username":"ada","email":"a@b.c"}}}}}}}}"#,
+        keys[0]
+    );
+    trio.next.store(2, Ordering::Relaxed);
+    let told = of_a_task(&trio, "tasks/update", &id, &answers).await;
+    assert_eq!(told["result"]["resultType"], "complete", "{told}");
+    let over = async {
+        loop {
+            trio.next.store(1, Ordering::Relaxed);
+            let state = of_a_task(&trio, "tasks/get", &id, &about).await["result"].clone();
+            if state["status"] == "completed" {
+                return state;
+            }
+        }
+    };
+    let state = testkit::within("the end of the task", over).await.unwrap();
+    assert!(state["result"].to_string().contains("ada"), "{state}");
+    trio.ups[0].signal(Signal::KILL);
+    for (turn, method) in [(1, "tasks/get"), (2, "tasks/update"), (1, "tasks/cancel")] {
+        trio.next.store(turn, Ordering::Relaxed);
+        let lost = of_a_task(&trio, method, &id, &answers).await;
+        assert_eq!(lost["error"]["code"], -32603, "{lost}");
+    }
+}

@@ -289,3 +289,6 @@ fn answers(inbound: &Inbound) -> Result<Vec<(String, String)>, Refusal> {
         .map(|(key, raw)| (key.into_owned(), raw.to_owned()))
         .collect())
 }
+
+#[cfg(test)]
+mod tests;

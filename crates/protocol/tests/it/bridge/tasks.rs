@@ -3,10 +3,12 @@
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use proptest::test_runner::Config;
 use protocol::mcp::bridge::{
-    Outcome, TaskOutcome, TaskResult, TaskStatus, outcome, task_created_to_legacy,
-    task_created_to_modern, task_notice_to_legacy, task_notice_to_modern, task_state_to_legacy,
-    task_state_to_modern,
+    Outcome, TaskOutcome, TaskResult, TaskStatus, declares_tasks, outcome, question_to_modern,
+    result_to_modern, task_created_to_legacy, task_created_to_modern, task_notice_to_legacy,
+    task_notice_to_modern, task_state_to_legacy, task_state_to_modern,
 };
+
+use protocol::mcp::Method;
 
 use crate::json::CASES;
 
@@ -34,6 +36,43 @@ fn a_created_task_is_nested_or_flat() {
     assert!(matches!(outcome(&modern), Ok(Outcome::Task(task)) if task.id == "t1"));
     assert_eq!(task_created_to_modern(r#"{"content":[]}"#), None);
     assert_eq!(task_created_to_modern(r#"{"task":3}"#), None);
+}
+
+#[test]
+fn which_task_a_legacy_message_belongs_to_is_not_said_on() {
+    let related = r#""_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t"},"k":1.0}"#;
+    assert_eq!(
+        result_to_modern(Method::ToolsCall, &format!(r#"{{"content":[],{related}}}"#)).as_deref(),
+        Some(r#"{"content":[],"_meta":{"k":1.0},"resultType":"complete"}"#)
+    );
+    assert_eq!(
+        question_to_modern("roots/list", &format!("{{{related}}}")).as_deref(),
+        Some(r#"{"method":"roots/list","params":{"_meta":{"k":1.0}}}"#)
+    );
+}
+
+#[test]
+fn a_client_declares_tasks_as_an_extension() {
+    for (capabilities, declares) in [
+        (
+            r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#,
+            true,
+        ),
+        (
+            r#"{"extensions":{"io.modelcontextprotocol\/tasks":{"x":1}}}"#,
+            true,
+        ),
+        (
+            r#"{"extensions":{"io.modelcontextprotocol/tasks":null}}"#,
+            false,
+        ),
+        (r#"{"extensions":{"io.modelcontextprotocol/ui":{}}}"#, false),
+        (r#"{"extensions":[]}"#, false),
+        (r#"{"tasks":{}}"#, false),
+        ("[]", false),
+    ] {
+        assert_eq!(declares_tasks(capabilities), declares, "{capabilities}");
+    }
 }
 
 #[test]
