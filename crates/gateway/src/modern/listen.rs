@@ -29,15 +29,9 @@ const NOTICES_MAX: usize = 64;
 
 /// Opens the stream. Its first message says what is honored; nothing comes before it.
 pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<Reply, Refusal> {
-    let id = inbound
-        .message
-        .id()
-        .cloned()
-        .ok_or(Refusal::Params("a request needs an id".into()))?;
-    let asked = filter(inbound.message.body())?;
-    if !asked.tasks.is_empty() {
-        declares_tasks(&inbound)?;
-    }
+    let id = inbound.message.id().cloned();
+    let id = id.ok_or(Refusal::Params("a request needs an id".into()))?;
+    let asked = asked(&inbound)?;
     // What a server that is still starting has can be followed as well.
     list::settled(&inbound.toolset, Era::Modern).await;
     let offers = inbound.toolset.view(Era::Modern).offers;
@@ -103,6 +97,14 @@ pub(crate) async fn listen(gateway: &Arc<Gateway>, inbound: Inbound) -> Result<R
         stream,
         Listening::next,
     ))))
+}
+
+fn asked(inbound: &Inbound) -> Result<Filter, Refusal> {
+    let asked = filter(inbound.message.body())?;
+    if !asked.tasks.is_empty() {
+        declares_tasks(inbound)?;
+    }
+    Ok(asked)
 }
 
 fn by_server(inbound: &Inbound, asked: &Filter) -> BTreeMap<usize, Wanted> {
