@@ -245,7 +245,7 @@ async fn what_is_asked_in_a_task_is_answered_by_updates() {
     assert_eq!(look(&rig, &task).await, waits, "nothing was answered");
     update(&rig, &task, &form, r#"{"action":"accept","n":1.0}"#).await;
     let left = look(&rig, &task).await;
-    assert_eq!(keys(&left), [roots.clone()]);
+    assert_eq!(keys(&left), std::slice::from_ref(&roots));
     update(&rig, &task, &form, r#"{"action":"decline"}"#).await;
     update(&rig, &task, &roots, r#"{"roots":[]}"#).await;
     let working = look(&rig, &task).await;
