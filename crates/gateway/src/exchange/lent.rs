@@ -412,7 +412,6 @@ impl Lent {
                 format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{body}}}").into()
             }
             ModernError::Code(code) => json_rpc::error(Some(id), code, &error.message, data),
-            // The call is over; the client does what the server asks for, and calls again.
             // A task cannot end with a question (ext-tasks, "Task Status").
             ModernError::Questions(_) if self.is_held => {
                 json_rpc::error(Some(id), code::INTERNAL_ERROR, &error.message, None)
@@ -422,6 +421,7 @@ impl Lent {
                 let code = code::MISSING_CAPABILITY;
                 json_rpc::error(Some(id), code, &error.message, Some(needed))
             }
+            // The call is over; the client does what the server asks for, and calls again.
             ModernError::Questions(entries) => {
                 let named =
                     |(at, entry): (usize, String)| (format!("elicitation-{}", at + 1), entry);
